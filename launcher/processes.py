@@ -1,0 +1,123 @@
+"""Child processes that never outlive us, and signals that never interrupt half a spawn."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence
+
+WINDOWS = os.name == "nt"
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+_children: list[subprocess.Popen] = []
+_shields = 0
+_pending: int | None = None
+
+
+class Stopped(KeyboardInterrupt):
+    """Someone asked us to stop; `signum` says how."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def install_signal_handlers() -> None:
+    """Turn every request to stop (Ctrl-C, SIGTERM, a closed terminal) into `Stopped`."""
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _on_signal)
+
+
+def _on_signal(signum: int, _frame: object) -> None:
+    global _pending
+    if _shields:
+        _pending = signum
+    else:
+        raise Stopped(signum)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Hold back stop requests inside the block; the last one is raised when it ends well."""
+    global _shields, _pending
+    _shields += 1
+    try:
+        yield
+    finally:
+        _shields -= 1
+    if _pending is not None and not _shields:
+        signum, _pending = _pending, None
+        raise Stopped(signum)
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """On Linux, a function for the child that has the kernel kill it when we are killed without a chance to clean up."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    pr_set_pdeathsig = 1
+    return lambda: libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
+    """Start a command in a process group of its own, so that `stop` reaches its children too."""
+    if WINDOWS:
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        options["start_new_session"] = True
+        options["preexec_fn"] = _die_with_parent()
+    options.setdefault("stdin", subprocess.DEVNULL)
+    with shielded():
+        process = subprocess.Popen([str(part) for part in command], **options)
+        _children.append(process)
+    return process
+
+
+def stop(process: subprocess.Popen, grace: float = 8.0) -> None:
+    """End a process and its group: politely first, then for good. Returns once it is gone."""
+    with shielded():
+        if WINDOWS:
+            if process.poll() is None:
+                subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
+        else:
+            if process.poll() is None:
+                _signal_group(process, signal.SIGINT)
+                try:
+                    process.wait(grace)
+                except subprocess.TimeoutExpired:
+                    pass
+            _signal_group(process, signal.SIGKILL)
+        process.wait()
+        if process in _children:
+            _children.remove(process)
+
+
+def _signal_group(process: subprocess.Popen, signum: int) -> None:
+    try:
+        os.killpg(process.pid, signum)
+    except (ProcessLookupError, PermissionError):
+        # Nobody is left in the group. macOS answers EPERM when only zombies are.
+        pass
+
+
+def stop_all() -> None:
+    """End every process that `spawn` started and that is still there."""
+    with shielded():
+        for process in list(_children):
+            stop(process)
+
+
+def wait(process: subprocess.Popen) -> int:
+    """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too; its exit code."""
+    while True:
+        try:
+            code = process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            continue
+        stop(process)
+        return code

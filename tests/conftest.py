@@ -1,0 +1,130 @@
+"""Fixtures for all tests; what they give is written down in server_harness.py."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Callable, Iterator
+
+import pytest
+
+PACK_ROOT = Path(__file__).resolve().parent.parent
+COMFYUI = Path(os.environ["COMFYUI_PATH"]).resolve() if os.environ.get("COMFYUI_PATH") else None
+NO_COMFYUI = "needs ComfyUI: run `python run.py test`, or set COMFYUI_PATH to an installed one"
+
+
+class _PackFinder(importlib.abc.MetaPathFinder):
+    """Finds `zoom_stack_pack`: this folder as one package, as ComfyUI loads it.
+
+    Its zoom_core is the plain `zoom_core`, so that a test never meets two copies of a class.
+    """
+
+    package = "zoom_stack_pack"
+    core = "zoom_stack_pack.zoom_core"
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self.package:
+            return importlib.util.spec_from_file_location(
+                name, PACK_ROOT / "__init__.py", submodule_search_locations=[str(PACK_ROOT)]
+            )
+        if name == self.core or name.startswith(self.core + "."):
+            return importlib.machinery.ModuleSpec(name, _CoreAlias())
+        return None
+
+
+class _CoreAlias(importlib.abc.Loader):
+    """Loads `zoom_stack_pack.zoom_core.x` by handing out `zoom_core.x`."""
+
+    def create_module(self, spec) -> ModuleType:
+        module = importlib.import_module(spec.name.removeprefix("zoom_stack_pack."))
+        self._own_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has just stamped the alias' spec on the shared module.
+        module.__spec__ = self._own_spec
+
+
+sys.meta_path.insert(0, _PackFinder())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make ComfyUI importable in this process: on the CPU, writing to a temporary folder only."""
+    if COMFYUI is None:
+        return
+    if not (COMFYUI / "comfy" / "cli_args.py").is_file():
+        raise pytest.UsageError(f"COMFYUI_PATH: expected a ComfyUI folder (with comfy/cli_args.py), got {COMFYUI}")
+    # Before the pack's root, whose `nodes` would hide ComfyUI's nodes.py.
+    sys.path.insert(0, str(COMFYUI))
+    from comfy.cli_args import args
+
+    base = tempfile.mkdtemp(prefix="zoom-stack-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(base, ignore_errors=True))
+    args.cpu = True
+    args.base_directory = base
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a server, so that `-m "not server"` leaves the quick tests."""
+    for item in items:
+        if {"comfy", "start_comfy"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
+
+
+@pytest.fixture(scope="session")
+def comfy_path() -> Path:
+    """The ComfyUI tree that the tests run against."""
+    if COMFYUI is None:
+        pytest.skip(NO_COMFYUI)
+    return COMFYUI
+
+
+@pytest.fixture(scope="session")
+def zoom_stack_pack(comfy_path: Path) -> ModuleType:
+    """This pack, imported as a package."""
+    return importlib.import_module("zoom_stack_pack")
+
+
+@pytest.fixture(scope="session")
+def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    from launcher.server import ComfyServer
+    from server_harness import ComfyHarness
+
+    def launch(*arguments: str) -> ComfyHarness:
+        base = tmp_path_factory.mktemp("comfyui")
+        server = ComfyServer(comfy_path, sys.executable, base, PACK_ROOT, cpu=True, arguments=arguments)
+        server.start(timeout=300)
+        return ComfyHarness(server)
+
+    return launch
+
+
+@pytest.fixture(scope="session")
+def comfy(_launch: Callable) -> Iterator:
+    """The test session's ComfyUI server."""
+    harness = _launch()
+    yield harness
+    harness.server.stop()
+
+
+@pytest.fixture
+def start_comfy(_launch: Callable) -> Iterator[Callable]:
+    """Starts more servers, with arguments of one's choice, for the length of a test."""
+    started = []
+
+    def start(*arguments: str):
+        harness = _launch(*arguments)
+        started.append(harness)
+        return harness
+
+    yield start
+    for harness in started:
+        harness.server.stop()
