@@ -1,0 +1,16 @@
+"""Zoom Stack: Powers-of-Ten zooms for ComfyUI."""
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from .nodes import NODES
+
+WEB_DIRECTORY = "./web"
+
+
+class ZoomStackExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> ZoomStackExtension:
+    return ZoomStackExtension()

@@ -1,0 +1,21 @@
+"""Zoom stacks: Generative Powers of Ten (Wang et al., CVPR 2024) on plain tensors.
+
+A library by itself: hand it clean estimates of any diffusion codebase and get consistent
+estimates back. Tensors are [N, C, H, W] float32, levels on the first axis, level 0 outermost.
+"""
+
+from .blending import blend
+from .geometry import Geometry, Inset
+from .levels import ZoomLevel, ZoomLevels
+from .operators import downscale, render_image, render_noise
+
+__all__ = [
+    "Geometry",
+    "Inset",
+    "ZoomLevel",
+    "ZoomLevels",
+    "blend",
+    "downscale",
+    "render_image",
+    "render_noise",
+]

@@ -1,0 +1,86 @@
+"""From N images that disagree to one zoom stack: Generative Powers of Ten, section 4.2."""
+
+from __future__ import annotations
+
+import torch
+
+from . import axes
+from .axes import Axis
+from .geometry import Geometry
+from .operators import check_levels, compute_dtype, inset_axes, inset_view
+
+METHODS = ("multi-resolution", "average", "none")
+
+
+def _pyramid_axes(geometry: Geometry, level: int, height: int, width: int) -> list[tuple[Axis, Axis]]:
+    """The steps from a frame's size at the resolution of the level before it down to level 0's.
+
+    One step per level of zoom; it ends where the frame would be smaller than one pixel, since
+    levels further out no longer resolve it.
+    """
+    steps = []
+    for inset in reversed(geometry.insets[: level - 1]):
+        coarse = [
+            int(size * length / whole + 0.5)
+            for size, length, whole in (
+                (height, inset.height, geometry.height),
+                (width, inset.width, geometry.width),
+            )
+        ]
+        if min(coarse) < 1:
+            break
+        steps.append((Axis.of_resize(height, coarse[0]), Axis.of_resize(width, coarse[1])))
+        height, width = coarse
+    return steps
+
+
+def _band_weighted(difference: torch.Tensor, steps: list[tuple[Axis, Axis]]) -> torch.Tensor:
+    """Sum of k / (k + 1) times band k of a Laplacian pyramid, k = 1 the finest.
+
+    With bands B_k = G_k - U(G_{k+1}) the sum telescopes to
+    G_1 / 2 + U(G_2 / 6 + U(G_3 / 12 + ...)), so that no band is ever formed.
+    """
+    reduced = [difference]
+    for vertical, horizontal in steps:
+        reduced.append(axes.apply("reduce", reduced[-1], vertical, horizontal))
+    result = reduced[-1] / (len(reduced) * (len(reduced) + 1))
+    for k in range(len(steps), 0, -1):
+        expanded = axes.apply("expand", result, *steps[k - 1])
+        result = expanded.add_(reduced[k - 1], alpha=1 / (k * (k + 1)))
+    return result
+
+
+def blend(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution") -> torch.Tensor:
+    """The layers of the zoom stack that best explains N images: [N, C, H, W] -> [N, C, H, W].
+
+    "multi-resolution": layer i is seen by level i and by every level further out, each resolving
+    bands of its frame up to its own pixel size. A band is the mean over the levels that resolve
+    it: band 0 is level i's alone, band k the mean of k + 1 levels. From the outermost
+    inwards, layer i-1 already holds the mean over the k levels before it, so that
+
+        L_i = x_i + U( sum_k  k / (k + 1) * band_k( inset of L_{i-1} - D(x_i) ) )
+
+    takes one pyramid a level, and images that already agree come back unchanged whatever the
+    geometry. "average": the mean over all of them at full size, coarse or not (the paper's
+    ablation; it blurs). "none": the images themselves.
+    Raises ValueError for an unknown method, or where images and geometry do not fit.
+    """
+    if method not in METHODS:
+        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
+    check_levels(images, geometry, "images")
+    layers = images.to(compute_dtype(images), copy=True)
+    if method == "none":
+        return layers.to(images.dtype)
+    for i in range(1, len(geometry)):
+        vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
+        if not (vertical.count and horizontal.count):
+            continue
+        outer = inset_view(layers[i - 1], vertical, horizontal)
+        if method == "average":
+            expanded = axes.apply("expand", outer, vertical, horizontal)
+            layers[i] += (expanded - layers[i]) * (i / (i + 1))
+            continue
+        difference = outer - axes.apply("reduce", layers[i], vertical, horizontal)
+        steps = _pyramid_axes(geometry, i, vertical.count, horizontal.count)
+        layers[i] += axes.apply("expand", _band_weighted(difference, steps), vertical, horizontal)
+    return layers.to(images.dtype)

@@ -1,0 +1,176 @@
+"""Zoom levels: what a person asks for, one entry a scale, outermost first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .geometry import Geometry, snap
+
+MIN_ZOOM = 1.25
+MAX_ZOOM = 16.0
+MAX_LEVELS = 64
+# An inset may overhang its parent by this fraction of the frame: rounding of decimal input, not geometry.
+EDGE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class ZoomLevel:
+    """One scale of a zoom stack.
+
+    zoom: magnification relative to the level before it, 1.25 to 16 (level 0: 1.0).
+    center: (x, y) midpoint in the frame of the level before it, 0..1, y downwards.
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    zoom: float = 2.0
+    center: tuple[float, float] = (0.5, 0.5)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number, got {value!r}.")
+    return float(value)
+
+
+def _checked(level: ZoomLevel, index: int) -> ZoomLevel:
+    """The level with plain types; raises ValueError naming the level and the field."""
+    where = f"level {index}"
+    if not isinstance(level, ZoomLevel):
+        raise ValueError(f"{where} must be a ZoomLevel, got {type(level).__name__}.")
+    for name in ("prompt", "negative"):
+        if not isinstance(getattr(level, name), str):
+            raise ValueError(f"{where}: {name} must be text, got {getattr(level, name)!r}.")
+    zoom = _number(level.zoom, f"{where}: zoom")
+    if not (MIN_ZOOM <= zoom <= MAX_ZOOM) and not (index == 0 and zoom == 1.0):
+        raise ValueError(f"{where}: zoom must be from {MIN_ZOOM:g} to {MAX_ZOOM:g}, got {zoom:g}.")
+    if isinstance(level.center, str) or not isinstance(level.center, Sequence) or len(level.center) != 2:
+        raise ValueError(f"{where}: center must be two numbers (x, y) in 0..1, got {level.center!r}.")
+    x, y = (_number(value, f"{where}: center {axis}") for value, axis in zip(level.center, "xy"))
+    for value, axis in ((x, "x"), (y, "y")):
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{where}: center {axis} must be in 0..1, got {value:g}.")
+    if index == 0:
+        return replace(level, zoom=1.0, center=(0.5, 0.5))
+    half = 0.5 / zoom
+    for value, axis in ((x, "x"), (y, "y")):
+        if value - half < -EDGE_TOLERANCE or value + half > 1.0 + EDGE_TOLERANCE:
+            raise ValueError(
+                f"{where}: center {axis} = {value:g} puts part of the inset outside the level before it; "
+                f"at zoom {zoom:g} it must be from {half:.4g} to {1 - half:.4g}."
+            )
+    return replace(level, zoom=zoom, center=(x, y))
+
+
+class ZoomLevels(Sequence):
+    """Immutable sequence of 1 to 64 `ZoomLevel`s, outermost first, checked on creation.
+
+    Level 0 has no level before it: its zoom is always 1.0 and its center (0.5, 0.5).
+    `geometry` is None until the levels were sampled, then the resolved insets.
+    Raises ValueError naming the level, what was expected and what came.
+    """
+
+    def __init__(self, levels: Iterable[ZoomLevel], geometry: Geometry | None = None):
+        levels = tuple(levels)
+        if not 1 <= len(levels) <= MAX_LEVELS:
+            raise ValueError(f"levels must hold 1 to {MAX_LEVELS} levels, got {len(levels)}.")
+        self._levels = tuple(_checked(level, i) for i, level in enumerate(levels))
+        if geometry is not None and len(geometry) != len(levels):
+            raise ValueError(f"geometry has {len(geometry)} levels, levels has {len(levels)}: they must agree.")
+        self._geometry = geometry
+
+    @classmethod
+    def uniform(cls, n: int, zoom: float = 2.0) -> ZoomLevels:
+        """n levels without prompts, each `zoom` deeper than the one before it, centred."""
+        return cls(ZoomLevel(zoom=zoom) for _ in range(n))
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """The insets as they were resolved on the sampling grid; None before sampling."""
+        return self._geometry
+
+    def with_geometry(self, geometry: Geometry | None) -> ZoomLevels:
+        """The same levels carrying `geometry`."""
+        return ZoomLevels(self._levels, geometry)
+
+    def resolve(self, height: int, width: int) -> Geometry:
+        """The insets snapped to a grid of height x width pixels (or latent pixels).
+
+        Edges are rounded to whole pixels, symmetrically, so that a centred inset stays
+        centred; an inset keeps at least one pixel.
+        """
+        for name, size in (("height", height), ("width", width)):
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}.")
+        insets = tuple(
+            snap(height, width, level.zoom, level.center) for level in self._levels[1:]
+        )
+        return Geometry(height, width, insets)
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def __getitem__(self, index):
+        return self._levels[index]
+
+    def __iter__(self) -> Iterator[ZoomLevel]:
+        return iter(self._levels)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ZoomLevels)
+            and self._levels == other._levels
+            and self._geometry == other._geometry
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._levels, self._geometry))
+
+    def __repr__(self) -> str:
+        return f"ZoomLevels({list(self._levels)!r}, geometry={self._geometry!r})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, text and numbers, for a file's metadata."""
+        levels = [
+            {"prompt": l.prompt, "negative": l.negative, "zoom": l.zoom, "center": list(l.center)}
+            for l in self._levels
+        ]
+        return {"levels": levels, "geometry": self._geometry.to_json() if self._geometry else None}
+
+    @classmethod
+    def from_json(cls, data: Any) -> ZoomLevels:
+        """What `to_json` gave; raises ValueError for anything else."""
+        if not isinstance(data, dict) or not isinstance(data.get("levels"), list):
+            raise ValueError("levels must be an object with a list 'levels'.")
+        levels = []
+        for i, entry in enumerate(data["levels"]):
+            if not isinstance(entry, dict) or not set(entry) <= {"prompt", "negative", "zoom", "center"}:
+                raise ValueError(f"level {i} must be an object of prompt, negative, zoom, center, got {entry!r}.")
+            if "center" in entry and isinstance(entry["center"], list):
+                entry = {**entry, "center": tuple(entry["center"])}
+            levels.append(ZoomLevel(**entry))
+        geometry = data.get("geometry")
+        return cls(levels, Geometry.from_json(geometry) if geometry is not None else None)
+
+
+def parse_int_ranges(text: str, count: int, name: str) -> list[int]:
+    """Level numbers from a text such as "2, 5-7", sorted, each once.
+
+    count: how many levels there are (numbers run from 0 to count - 1).
+    Raises ValueError naming the part that does not parse or lies outside.
+    """
+    chosen: set[int] = set()
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{name}: {part!r} is neither a level number nor a range such as 5-7.")
+        low, high = int(first), int(last) if dash else int(first)
+        if low > high:
+            raise ValueError(f"{name}: the range {part!r} runs backwards.")
+        if high >= count:
+            raise ValueError(f"{name}: level {high} does not exist, the levels are 0 to {count - 1}.")
+        chosen.update(range(low, high + 1))
+    return sorted(chosen)

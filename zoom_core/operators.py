@@ -1,0 +1,96 @@
+"""The operators between levels: Generative Powers of Ten, section 4.1."""
+
+from __future__ import annotations
+
+import torch
+
+from . import axes
+from .axes import Axis
+from .geometry import Geometry, Inset
+
+
+def compute_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """float32, or float64 where the tensor is: half precision loses the fixed point."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def check_levels(tensor: torch.Tensor, geometry: Geometry, name: str) -> None:
+    """Raises ValueError unless `tensor` is [N, C, H, W] with the geometry's N, H and W."""
+    if tensor.ndim != 4:
+        raise ValueError(f"{name} must be [N, C, H, W], got {tensor.ndim} dimensions {tuple(tensor.shape)}.")
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} must hold floating point numbers, got {tensor.dtype}.")
+    if tensor.shape[0] != len(geometry):
+        raise ValueError(f"{name} has {tensor.shape[0]} levels, the geometry has {len(geometry)}.")
+    if tuple(tensor.shape[-2:]) != (geometry.height, geometry.width):
+        raise ValueError(
+            f"{name} is {tensor.shape[-2]} x {tensor.shape[-1]} (height x width), the geometry is "
+            f"{geometry.height} x {geometry.width}: use geometry.scaled."
+        )
+
+
+def inset_axes(inset: Inset, height: int, width: int) -> tuple[Axis, Axis]:
+    """Vertical and horizontal axis of an inset that shows a child of height x width pixels."""
+    return (
+        Axis.of_inset(inset.top, inset.height, height),
+        Axis.of_inset(inset.left, inset.width, width),
+    )
+
+
+def inset_view(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
+    """The pixels of a parent [.., H, W] that lie wholly inside the inset, as a view."""
+    return image[
+        ...,
+        vertical.start : vertical.start + vertical.count,
+        horizontal.start : horizontal.start + horizontal.count,
+    ]
+
+
+def downscale(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The operator D: [.., C, H, W] -> [.., C, height, width], one step to a coarser grid.
+
+    A block-weighted mean with a truncated Gaussian of the size of the block, sigma = zoom / 2,
+    samples centred on the blocks (section 4.1); fractional blocks by their footprint.
+    height, width: 1 up to the image's own size, in pixels. Computed in float32.
+    Raises ValueError for other sizes.
+    """
+    for name, size, available in (("height", height, image.shape[-2]), ("width", width, image.shape[-1])):
+        if not 1 <= size <= available:
+            raise ValueError(f"{name} must be from 1 to {available} (D makes images smaller), got {size}.")
+    vertical, horizontal = (
+        Axis.of_resize(size, count) for size, count in zip(image.shape[-2:], (height, width))
+    )
+    return axes.apply("reduce", image.to(compute_dtype(image)), vertical, horizontal).to(image.dtype)
+
+
+def _render(levels: torch.Tensor, geometry: Geometry, kind: str) -> torch.Tensor:
+    rendered = levels.to(compute_dtype(levels), copy=True)
+    for i in reversed(range(len(geometry) - 1)):
+        vertical, horizontal = inset_axes(geometry.insets[i], geometry.height, geometry.width)
+        if vertical.count and horizontal.count:
+            inner = axes.apply(kind, rendered[i + 1], vertical, horizontal)
+            inset_view(rendered[i], vertical, horizontal).copy_(inner)
+    return rendered.to(levels.dtype)
+
+
+def render_image(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """All levels of a zoom stack: [N, C, H, W] -> [N, C, H, W] (section 4.1).
+
+    From the innermost outwards every level is its layer with the inset replaced by D of the
+    level inside it, in O(N). Afterwards D of level i+1 equals the inset of level i exactly.
+    Raises ValueError where layers and geometry do not fit.
+    """
+    check_levels(layers, geometry, "layers")
+    return _render(layers, geometry, "reduce")
+
+
+def render_noise(noise: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """Zoom-consistent noise: [N, C, H, W] independent N(0, 1) -> [N, C, H, W] (section 4.1).
+
+    As `render_image`, with rows of unit norm that do not overlap: every level of the result is
+    white Gaussian noise of unit variance. The paper's factor p_j / p_i reaches that for a box
+    filter only.
+    Raises ValueError where noise and geometry do not fit.
+    """
+    check_levels(noise, geometry, "noise")
+    return _render(noise, geometry, "noise")
