@@ -5,17 +5,22 @@ estimates back. Tensors are [N, C, H, W] float32, levels on the first axis, leve
 """
 
 from .blending import blend
+from .consolidation import IterativeUpdate, consolidate
 from .geometry import Geometry, Inset
 from .levels import ZoomLevel, ZoomLevels
 from .operators import downscale, render_image, render_noise
+from .prompts import parse_prompts
 
 __all__ = [
     "Geometry",
     "Inset",
+    "IterativeUpdate",
     "ZoomLevel",
     "ZoomLevels",
     "blend",
+    "consolidate",
     "downscale",
+    "parse_prompts",
     "render_image",
     "render_noise",
 ]

@@ -1,0 +1,134 @@
+"""MultiScaleJointKSampler: a KSampler that knows about scales."""
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from comfy_api.v0_0_2 import io
+
+from ..zoom_core import ZoomLevels
+from ..zoom_core.blending import METHODS
+from ..zoom_core.consolidation import UPDATES
+from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler, resolve
+from .types import CATEGORY, ZoomLevelsType
+
+STRIP = 6
+
+
+def level_latents(latents: list[dict], count: int) -> dict:
+    """One latent with a batch of `count` levels, from a batch of 1 or N or a list of N.
+
+    Raises ValueError for any other number.
+    """
+    latent = latents[0].copy()
+    if len(latents) > 1:
+        latent["samples"] = torch.cat([entry["samples"] for entry in latents])
+        masks = [entry.get("noise_mask") for entry in latents]
+        if all(mask is not None for mask in masks):
+            latent["noise_mask"] = torch.cat(masks)
+        latent.pop("batch_index", None)
+    samples = latent["samples"]
+    if samples.is_nested:
+        raise ValueError("latent_image holds several latents at once (audio and video): joint sampling needs images.")
+    if samples.shape[0] == 1:
+        latent["samples"] = samples.repeat(count, *[1] * (samples.ndim - 1))
+        latent.pop("batch_index", None)
+    elif samples.shape[0] != count:
+        raise ValueError(f"latent_image has a batch of {samples.shape[0]}, levels has {count} levels: give 1 or {count}.")
+    return latent
+
+
+def strip(levels: torch.Tensor) -> torch.Tensor:
+    """[N, C, .., H, W] -> one picture [1, C, .., rows * H, columns * W] of all levels, for previews."""
+    rows = -(-levels.shape[0] // STRIP)
+    columns = -(-levels.shape[0] // rows)
+    filled = torch.cat([levels, levels.new_zeros(rows * columns - levels.shape[0], *levels.shape[1:])])
+    return torch.cat([torch.cat(row.split(1), dim=-1) for row in filled.split(columns)], dim=-2)
+
+
+def strip_callback(model, steps: int):
+    """The core's progress and preview callback, shown all levels instead of the first."""
+    callback = latent_preview.prepare_callback(model, steps)
+    return lambda step, x0, x, total: callback(step, strip(x0), x, total)
+
+
+class MultiScaleJointKSampler(io.ComfyNode):
+    """Samples all levels of a zoom together, so that they show one and the same scene."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MultiScaleJointKSampler",
+            display_name="Multi-Scale Joint KSampler",
+            category=CATEGORY,
+            description="A KSampler for zooms: all levels are denoised together and agree at every step "
+            "(Generative Powers of Ten).",
+            search_aliases=["powers of ten", "infinite zoom", "zoom sampler", "joint sampling"],
+            is_input_list=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model, with any LoRAs and patches you like."),
+                io.Conditioning.Input("positive", tooltip="What each level shows: a list with one entry a level, or one for all."),
+                io.Conditioning.Input("negative", tooltip="What each level should not show: a list with one entry a level, or one for all."),
+                ZoomLevelsType.Input("levels", tooltip="How the levels lie inside each other, from Zoom Prompt List."),
+                io.Latent.Input(
+                    "latent_image",
+                    tooltip="One empty latent for all levels, or a batch with one latent a level to start from (with denoise below 1).",
+                ),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="The random seed. The same seed gives the same zoom."),
+                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Number of denoising steps."),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="How closely the pictures follow the prompts. Use what your model likes."),
+                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="The sampling algorithm. Those that add noise draw it zoom-consistent."),
+                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="normal", tooltip="How the noise is removed over the steps."),
+                io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Below 1 keeps that much less of the given latents: for refining or changing finished levels."),
+                io.Combo.Input("blending", options=list(METHODS), default="multi-resolution", advanced=True, tooltip="How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are there to compare."),
+                io.Boolean.Input("shared_noise", default=True, advanced=True, tooltip="Start all levels from the same zoom-consistent noise. Off blurs the result; there to compare."),
+                io.Combo.Input("update", options=list(UPDATES), default="joint", advanced=True, tooltip="joint updates all levels together. iterative updates one after another and leaves visible edges; there to compare."),
+                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="From which part of the sampling on levels are made to agree."),
+                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="Up to which part of the sampling levels are made to agree."),
+            ],
+            outputs=[
+                io.Latent.Output("latent", tooltip="A batch with one latent a level."),
+                ZoomLevelsType.Output("levels", display_name="levels", tooltip="The levels with their places as sampled; give these to Zoom Stack Render."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, positive, negative, latent_image, **single) -> io.NodeOutput:
+        given = {name: values[0] for name, values in single.items()}
+        model, levels = given["model"], given["levels"]
+        latent = level_latents(latent_image, len(levels))
+        latent["samples"] = comfy.sample.fix_empty_latent_channels(
+            model, latent["samples"], latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
+        )
+        settings = JointSettings(given["blending"], given["update"], given["start_percent"], given["end_percent"])
+        guider = JointGuider(model, levels, settings)
+        guider.set_level_conds(positive, negative)
+        guider.set_cfg(given["cfg"])
+        sampler = comfy.samplers.sampler_object(given["sampler_name"])
+        if given["shared_noise"]:
+            noise = SharedNoise(given["seed"], levels).generate_noise(latent)
+            sampler = ZoomSampler(sampler, levels)
+        else:
+            noise = comfy.sample.prepare_noise(latent["samples"], given["seed"], latent.get("batch_index"))
+        schedule = comfy.samplers.KSampler(
+            model, given["steps"], model.load_device, given["sampler_name"], given["scheduler"], given["denoise"]
+        )
+        samples = guider.sample(
+            noise,
+            latent["samples"],
+            sampler,
+            schedule.sigmas,
+            denoise_mask=latent.get("noise_mask"),
+            callback=strip_callback(model, given["steps"]),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=given["seed"],
+        )
+        latent["samples"] = samples.to(
+            device=comfy.model_management.intermediate_device(), dtype=comfy.model_management.intermediate_dtype()
+        )
+        return io.NodeOutput(latent, levels.with_geometry(resolve(levels, samples)))
+
+
+NODES = [MultiScaleJointKSampler]
