@@ -9,12 +9,15 @@ from .consolidation import IterativeUpdate, consolidate
 from .geometry import Geometry, Inset
 from .levels import ZoomLevel, ZoomLevels
 from .operators import downscale, render_image, render_noise
+from .photograph import PhotoFit, ZoomGuide
 from .prompts import parse_prompts
 
 __all__ = [
     "Geometry",
     "Inset",
     "IterativeUpdate",
+    "PhotoFit",
+    "ZoomGuide",
     "ZoomLevel",
     "ZoomLevels",
     "blend",

@@ -99,7 +99,7 @@ def noise_reduction(axis: Axis) -> torch.Tensor:
     return (vectors * values.rsqrt()) @ vectors.T @ rows
 
 
-def _cubic(axis: Axis) -> torch.Tensor:
+def cubic(axis: Axis) -> torch.Tensor:
     """[size, count] float64: Catmull-Rom interpolation of the parent's samples at the child's
     pixel centres, continued linearly beyond the first and the last sample."""
     position = (torch.arange(axis.size, dtype=torch.float64) + 0.5 - axis.first) / axis.zoom - 0.5
@@ -130,8 +130,8 @@ def expansion(axis: Axis) -> torch.Tensor:
     gives it back: a band added at a coarse step changes no finer band. Kornia's 5-tap pyramid
     expansion blurs instead, and its reduction is not the operator of the zoom stack.
     """
-    cubic = _cubic(axis)
-    return torch.linalg.solve((reduction(axis) @ cubic).T, cubic.T).T
+    smooth = cubic(axis)
+    return torch.linalg.solve((reduction(axis) @ smooth).T, smooth.T).T
 
 
 _BUILDERS = {"reduce": reduction, "noise": noise_reduction, "expand": expansion}

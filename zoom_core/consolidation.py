@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from . import axes
 from .blending import blend
 from .geometry import Geometry
 from .operators import check_levels, compute_dtype, inset_axes, inset_view, render_image
+from .photograph import PhotoFit
 
 UPDATES = ("joint", "iterative")
 
 
-def consolidate(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution") -> torch.Tensor:
+def consolidate(
+    images: torch.Tensor,
+    geometry: Geometry,
+    method: str = "multi-resolution",
+    fits: Sequence[PhotoFit] = (),
+) -> torch.Tensor:
     """N clean estimates [N, C, H, W] -> N consistent ones [N, C, H, W]: blend, then render.
 
-    method: as for `blend`; "none" only renders. Images that already agree come back unchanged.
+    method: as for `blend`; "none" only renders. fits: pictures that hold some of the levels.
+    Images that already agree come back unchanged.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
-    return render_image(blend(images, geometry, method), geometry)
+    for fit in fits:
+        images = fit.before_blending(images)
+    layers = blend(images, geometry, method)
+    for fit in fits:
+        layers = fit.after_blending(layers)
+    return render_image(layers, geometry)
 
 
 class IterativeUpdate:
