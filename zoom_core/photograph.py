@@ -1,0 +1,190 @@
+"""Holding levels to a picture of one of them: Generative Powers of Ten, section 4.4.
+
+The same constraint serves a person's photograph and finished levels that must not change: what
+is known of level g fixes the coarse bands of every level inside it and the inset of every level
+around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import interpolate
+
+from .axes import Axis, cubic, reduction
+from .geometry import Geometry
+from .operators import check_levels, compute_dtype
+
+METHODS = ("projection", "adam")
+
+
+@dataclass(frozen=True)
+class ZoomGuide:
+    """A photograph and the level that it fixes.
+
+    image: [3, H, W] float32 in 0..1, any size. level: counted from 0, negative from the innermost.
+    method, steps, learning_rate: see `PhotoFit`. start_percent, end_percent: the part of sampling
+    during which it holds, 0..1.
+    """
+
+    image: torch.Tensor
+    level: int = 0
+    method: str = "projection"
+    steps: int = 5
+    learning_rate: float = 0.1
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[0] != 3:
+            raise ValueError(f"image must be [3, H, W], got {tuple(self.image.shape)}.")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}.")
+
+    def index(self, count: int) -> int:
+        """The level's number among `count` levels; raises ValueError where there is no such level."""
+        if not -count <= self.level < count:
+            raise ValueError(f"level {self.level} of the guide does not exist: the levels are 0 to {count - 1}.")
+        return self.level % count
+
+
+def fit_photograph(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """[C, H, W] of any size -> [C, height, width]: cropped around its middle to that aspect ratio, then
+    resized with antialiasing."""
+    scale = min(image.shape[-2] / height, image.shape[-1] / width)
+    crop = [max(1, round(size * scale)) for size in (height, width)]
+    top, left = ((whole - part) // 2 for whole, part in zip(image.shape[-2:], crop))
+    cropped = image[None, :, top : top + crop[0], left : left + crop[1]].to(compute_dtype(image))
+    return interpolate(cropped, (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+class Sight(NamedTuple):
+    """One axis of how a level is seen from a level around it.
+
+    start: first pixel of the outer level that lies wholly inside. matrix: [count, size], the
+    reductions of all steps between them in one. axis: the same as one step, for expansions.
+    """
+
+    start: int
+    matrix: torch.Tensor
+    axis: Axis
+
+
+def _sight(insets: list[tuple[float, float]], size: int) -> Sight | None:
+    """How a level is seen through `insets` ((start, length) from the outermost in), or None where it
+    is smaller than a pixel. All levels have `size` pixels."""
+    start, matrix = 0, torch.eye(size, dtype=torch.float64)
+    origin, length = 0.0, float(size)
+    for inset_start, inset_length in reversed(insets):
+        axis = Axis.of_inset(inset_start, inset_length, size)
+        rows = reduction(axis)
+        end = start + matrix.shape[0]
+        whole = ((rows[:, :start].abs().sum(1) + rows[:, end:].abs().sum(1)) < 1e-12).nonzero().flatten()
+        if not len(whole):
+            return None
+        first, last = int(whole[0]), int(whole[-1]) + 1
+        matrix = rows[first:last, start:end] @ matrix
+        start = axis.start + first
+        scale = inset_length / size
+        origin, length = inset_start + origin * scale, length * scale
+    zoom = size / length
+    return Sight(start, matrix, Axis(start, matrix.shape[0], (start - origin) * zoom, zoom, size))
+
+
+class PhotoFit:
+    """Levels held to a picture of level `level`, for one sampling run.
+
+    picture: [C, H, W] on the grid of `geometry`, in the space of the images to be held (0..1,
+    -1..1 or latent). guide: how to hold them (default: by projection). only: the levels to
+    change (default all).
+    """
+
+    def __init__(
+        self,
+        picture: torch.Tensor,
+        geometry: Geometry,
+        level: int,
+        guide: ZoomGuide | None = None,
+        only: list[int] | None = None,
+    ):
+        if tuple(picture.shape[-2:]) != (geometry.height, geometry.width):
+            raise ValueError(
+                f"picture is {picture.shape[-2]} x {picture.shape[-1]}, the levels are "
+                f"{geometry.height} x {geometry.width} (height x width)."
+            )
+        self._geometry = geometry
+        self._guide = guide
+        self._terms = []
+        picture = picture.to(compute_dtype(picture))
+        for i in range(len(geometry)) if only is None else only:
+            term = self._term(picture, level, i)
+            if term is not None:
+                self._terms.append((i, *term))
+
+    def _term(self, picture: torch.Tensor, level: int, i: int):
+        outer, inner = min(i, level), max(i, level)
+        chain = self._geometry.insets[outer:inner]
+        vertical = _sight([(n.top, n.height) for n in chain], self._geometry.height)
+        horizontal = _sight([(n.left, n.width) for n in chain], self._geometry.width)
+        if vertical is None or horizontal is None:
+            return None
+        region = (..., *(slice(s.start, s.start + s.matrix.shape[0]) for s in (vertical, horizontal)))
+        down = tuple(s.matrix.to(picture) for s in (vertical, horizontal))
+        if i <= level:
+            return region, None, None, down[0] @ picture @ down[1].mT
+        up = []
+        for sight in (vertical, horizontal):
+            smooth = cubic(sight.axis)
+            up.append(torch.linalg.solve((sight.matrix @ smooth).T, smooth.T).T.to(picture))
+        return (...,), down, tuple(up), picture[region]
+
+    @staticmethod
+    def _residual(image, region, down, target):
+        seen = image[region] if down is None else down[0] @ image @ down[1].mT
+        return target - seen
+
+    def project(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> [N, C, H, W]: the smoothest correction after which every level shows exactly
+        what the picture fixes (closed form)."""
+        check_levels(images, self._geometry, "images")
+        result = images.to(compute_dtype(images), copy=True)
+        for i, region, down, up, target in self._terms:
+            residual = self._residual(result[i], region, down, target)
+            result[i][region] += residual if up is None else up[0] @ residual @ up[1].mT
+        return result.to(images.dtype)
+
+    def adam(self, images: torch.Tensor, steps: int = 5, learning_rate: float = 0.1) -> torch.Tensor:
+        """[N, C, H, W] -> [N, C, H, W]: the paper's way, `steps` of Adam (Kingma and Ba 2015) on
+        sum_i || D_i(x_i) - M_i * picture ||^2, its gradient written out."""
+        check_levels(images, self._geometry, "images")
+        result = images.to(compute_dtype(images), copy=True)
+        gradient, mean, square = (torch.zeros_like(result) for _ in range(3))
+        for step in range(1, steps + 1):
+            for i, region, down, _, target in self._terms:
+                residual = self._residual(result[i], region, down, target)
+                pulled = residual if down is None else down[0].mT @ residual @ down[1]
+                gradient[i][region] = -2 * pulled
+            mean.lerp_(gradient, 0.1)
+            square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            scale = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
+            result.addcdiv_(mean, scale, value=-learning_rate / (1 - 0.9**step))
+        return result.to(images.dtype)
+
+    def before_blending(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] estimates, brought to what the picture fixes by the guide's method."""
+        if self._guide is not None and self._guide.method == "adam":
+            return self.adam(images, self._guide.steps, self._guide.learning_rate)
+        return self.project(images)
+
+    def after_blending(self, layers: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] layers: the projection holds exactly once more, since blending with levels that
+        reach beyond the picture moved them a little. Adam is left as the paper has it."""
+        if self._guide is not None and self._guide.method == "adam":
+            return layers
+        return self.project(layers)
