@@ -1,5 +1,5 @@
 """The pack's nodes, one file per concern."""
 
-from . import prompts, sampling
+from . import advanced, editing, guides, prompts, sampling
 
-NODES = [*prompts.NODES, *sampling.NODES]
+NODES = [node for part in (prompts, sampling, guides, editing, advanced) for node in part.NODES]

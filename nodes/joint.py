@@ -16,49 +16,45 @@ import comfy.samplers
 import torch
 from comfy.k_diffusion import sampling as k_diffusion
 
-from ..zoom_core import Geometry, IterativeUpdate, ZoomLevels, consolidate, render_noise
+from ..zoom_core import ZoomGuide, ZoomLevels, render_noise
 from . import side_by_side
+from .agreement import Agreement, as_images, held_levels, resolve
+from .pixels import PixelSpace
 
 WRAPPER_KEY = "zoom_stack"
 
 
 @dataclass(frozen=True)
 class JointSettings:
-    """How levels are made to agree while they are sampled."""
+    """How levels are made to agree while they are sampled; the inputs of the node of the same names."""
 
     blending: str = "multi-resolution"
     update: str = "joint"
+    consistency: str = "latent"
+    consistency_every: int = 1
     start_percent: float = 0.0
     end_percent: float = 1.0
-
-
-def resolve(levels: ZoomLevels, latent: torch.Tensor) -> Geometry:
-    """The geometry of `levels` on the grid of a latent [N, C, .., H, W]."""
-    height, width = latent.shape[-2:]
-    if min(height, width) < 2:
-        raise ValueError(
-            f"latent_image is {width} x {height} latent pixels (width x height): a level needs at least 2 x 2 "
-            "to hold another level."
-        )
-    geometry = levels.geometry
-    if geometry is not None:
-        return geometry.scaled(height, width)
-    return levels.resolve(height, width)
-
-
-def as_images(function: Callable[[torch.Tensor], torch.Tensor], latent: torch.Tensor) -> torch.Tensor:
-    """`function` of [N, C, H, W] applied to a latent that may have a time axis."""
-    flat = latent.flatten(1, -3)
-    return function(flat).reshape(latent.shape)
 
 
 class JointGuider(comfy.samplers.CFGGuider):
     """Classifier-free guidance of N levels at once, whose clean estimates are made to agree."""
 
-    def __init__(self, model_patcher, levels: ZoomLevels, settings: JointSettings):
+    def __init__(
+        self,
+        model_patcher,
+        levels: ZoomLevels,
+        settings: JointSettings = JointSettings(),
+        vae=None,
+        guide: ZoomGuide | None = None,
+    ):
         super().__init__(model_patcher)
+        if vae is None and (guide is not None or settings.consistency == "pixel"):
+            wanted = "a guide" if guide is not None else "consistency in pixels"
+            raise ValueError(f"vae is missing: {wanted} needs the model's VAE, connect it.")
         self._levels = levels
         self._settings = settings
+        self._vae = vae
+        self._guide = guide
 
     def set_level_conds(self, positive: list, negative: list) -> None:
         """One conditioning a level; a list of one serves all levels. Raises ValueError."""
@@ -74,7 +70,7 @@ class JointGuider(comfy.samplers.CFGGuider):
                 conds[f"{name} {i}"] = given[i if len(given) > 1 else 0]
         self.inner_set_conds(conds)
 
-    def sample(self, noise, latent_image, *args, **kwargs):
+    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
         if latent_image.is_nested:
             raise ValueError("latent_image holds several latents at once (audio and video): joint sampling needs images.")
         if latent_image.ndim == 5 and latent_image.shape[2] != 1:
@@ -84,20 +80,21 @@ class JointGuider(comfy.samplers.CFGGuider):
                 f"latent_image has a batch of {latent_image.shape[0]}, levels has {len(self._levels)} levels: "
                 "they must agree."
             )
-        return super().sample(noise, latent_image, *args, **kwargs)
+        samples = super().sample(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
+        if denoise_mask is not None:
+            # A sampler only comes back to a held latent up to rounding.
+            for i in held_levels(denoise_mask, samples):
+                samples[i] = latent_image[i]
+        return samples
 
-    def inner_sample(self, noise, latent_image, device, sampler, sigmas, denoise_mask, *args, **kwargs):
+    def inner_sample(
+        self, noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
+    ):
         model = self.inner_model
-        self._geometry = resolve(self._levels, noise)
-        self._iterative = IterativeUpdate(self._geometry)
-        self._active = tuple(
-            float(model.model_sampling.percent_to_sigma(percent))
-            for percent in (self._settings.end_percent, self._settings.start_percent)
-        )
-        held = latent_image
+        given = latent_image
         if torch.count_nonzero(latent_image) > 0:
-            held = model.process_latent_in(latent_image)
-        self._held = None if denoise_mask is None else (denoise_mask, held)
+            given = model.process_latent_in(latent_image)
+        self._agreement = self._new_agreement(sigmas, given, denoise_mask)
 
         def processed(i: int) -> dict[str, list]:
             own = {name: self.conds[f"{name} {i}"] for name in ("positive", "negative")}
@@ -106,9 +103,9 @@ class JointGuider(comfy.samplers.CFGGuider):
                 noise[i : i + 1],
                 own,
                 device,
-                held[i : i + 1],
+                given[i : i + 1],
                 None if denoise_mask is None else denoise_mask[i : i + 1],
-                kwargs.get("seed"),
+                seed,
                 latent_shapes=[noise[i : i + 1].shape],
             )
 
@@ -119,10 +116,27 @@ class JointGuider(comfy.samplers.CFGGuider):
         # The core processes and evaluates what is in `conds`; ours are processed already.
         level_conds, self.conds = self.conds, {}
         try:
-            return super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *args, **kwargs)
+            return super().inner_sample(
+                noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
+            )
         finally:
             self.conds = level_conds
-            del self._wide_conds, self._iterative, self._held
+            del self._wide_conds, self._agreement
+
+    def _new_agreement(self, sigmas, latent_image, denoise_mask) -> Agreement:
+        pixels = PixelSpace(self._vae, self.model_patcher)
+        agreement = Agreement(
+            self.inner_model.model_sampling,
+            resolve(self._levels, latent_image),
+            self._settings,
+            sigmas,
+            latent_image,
+            denoise_mask,
+            pixels if self._settings.consistency == "pixel" else None,
+        )
+        if self._guide is not None:
+            agreement.add_guide(self._guide, pixels)
+        return agreement
 
     def predict_noise(self, x, timestep, model_options={}, seed=None):
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
@@ -137,7 +151,7 @@ class JointGuider(comfy.samplers.CFGGuider):
         patches = len(self.model_options.get("sampler_post_cfg_function", []))
         hooks = list(model_options.get("sampler_post_cfg_function", []))
         reads_uncond = len(hooks) > patches
-        hooks.insert(patches, lambda args: self._consolidated(args, reads_uncond))
+        hooks.insert(patches, lambda args: self._agreement.post_cfg(args, reads_uncond))
         model_options["sampler_post_cfg_function"] = hooks
         return comfy.samplers.sampling_function(
             self.inner_model,
@@ -149,26 +163,6 @@ class JointGuider(comfy.samplers.CFGGuider):
             model_options=model_options,
             seed=seed,
         )
-
-    def _consolidated(self, args: dict, with_uncond: bool) -> torch.Tensor:
-        """A post-CFG function: the clean estimates of all levels, made to agree."""
-        low, high = self._active
-        if not low <= float(args["sigma"][0]) <= high:
-            return args["denoised"]
-        if with_uncond and args["uncond_denoised"] is not None:
-            # In place: the sampler's own hook, which comes next, is handed the same tensor.
-            args["uncond_denoised"].copy_(self._agree(args["uncond_denoised"]))
-        return self._agree(args["denoised"], self._iterative)
-
-    def _agree(self, denoised: torch.Tensor, iterative: IterativeUpdate | None = None) -> torch.Tensor:
-        if self._held is not None:
-            mask, held = self._held
-            denoised = denoised * mask + held * (1 - mask)
-        if self._settings.update == "iterative" and iterative is not None:
-            return as_images(iterative, denoised)
-        if self._settings.blending == "none":
-            return denoised
-        return as_images(lambda images: consolidate(images, self._geometry, self._settings.blending), denoised)
 
 
 class SharedNoise:

@@ -30,7 +30,6 @@ class ZoomPromptList(io.ComfyNode):
                 io.String.Input(
                     "prompts",
                     multiline=True,
-                    dynamic_prompts=True,
                     default=EXAMPLE,
                     tooltip="One prompt a line, the widest view first. Or a JSON array of strings or of objects with "
                     "prompt, negative, zoom and center ([x, y] in 0..1), where levels need their own zoom or place.",

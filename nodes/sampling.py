@@ -1,5 +1,7 @@
 """MultiScaleJointKSampler: a KSampler that knows about scales."""
 
+from dataclasses import fields
+
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
@@ -12,7 +14,7 @@ from ..zoom_core import ZoomLevels
 from ..zoom_core.blending import METHODS
 from ..zoom_core.consolidation import UPDATES
 from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler, resolve
-from .types import CATEGORY, ZoomLevelsType
+from .types import CATEGORY, ZoomGuideType, ZoomLevelsType
 
 STRIP = 6
 
@@ -54,6 +56,27 @@ def strip_callback(model, steps: int):
     return lambda step, x0, x, total: callback(step, strip(x0), x, total)
 
 
+def blending_input() -> io.Combo.Input:
+    """How levels are brought to agree, for every node that does."""
+    return io.Combo.Input("blending", options=list(METHODS), default="multi-resolution", advanced=True, tooltip="How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are there to compare.")
+
+
+def agreement_inputs() -> list:
+    """Advanced inputs of everything that samples jointly, after the blending."""
+    return [
+        io.Combo.Input("update", options=list(UPDATES), default="joint", advanced=True, tooltip="joint updates all levels together. iterative updates each by itself and leaves visible edges; there to compare."),
+        io.Combo.Input("consistency", options=["latent", "pixel"], default="latent", advanced=True, tooltip="Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper borders for latent models)."),
+        io.Int.Input("consistency_every", default=1, min=1, max=1000, advanced=True, tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts."),
+        io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="From which part of the sampling on levels are made to agree."),
+        io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="Up to which part of the sampling levels are made to agree."),
+    ]
+
+
+def joint_settings(given: dict) -> JointSettings:
+    """The settings among a node's inputs, by their names."""
+    return JointSettings(**{field.name: given[field.name] for field in fields(JointSettings)})
+
+
 class MultiScaleJointKSampler(io.ComfyNode):
     """Samples all levels of a zoom together, so that they show one and the same scene."""
 
@@ -82,11 +105,11 @@ class MultiScaleJointKSampler(io.ComfyNode):
                 io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="The sampling algorithm. Those that add noise draw it zoom-consistent."),
                 io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="normal", tooltip="How the noise is removed over the steps."),
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Below 1 keeps that much less of the given latents: for refining or changing finished levels."),
-                io.Combo.Input("blending", options=list(METHODS), default="multi-resolution", advanced=True, tooltip="How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are there to compare."),
+                io.Vae.Input("vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."),
+                ZoomGuideType.Input("guide", optional=True, tooltip="A photograph that one of the levels has to show, from Zoom Photo Guide."),
+                blending_input(),
                 io.Boolean.Input("shared_noise", default=True, advanced=True, tooltip="Start all levels from the same zoom-consistent noise. Off blurs the result; there to compare."),
-                io.Combo.Input("update", options=list(UPDATES), default="joint", advanced=True, tooltip="joint updates all levels together. iterative updates one after another and leaves visible edges; there to compare."),
-                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="From which part of the sampling on levels are made to agree."),
-                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="Up to which part of the sampling levels are made to agree."),
+                *agreement_inputs(),
             ],
             outputs=[
                 io.Latent.Output("latent", tooltip="A batch with one latent a level."),
@@ -102,8 +125,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
         latent["samples"] = comfy.sample.fix_empty_latent_channels(
             model, latent["samples"], latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
         )
-        settings = JointSettings(given["blending"], given["update"], given["start_percent"], given["end_percent"])
-        guider = JointGuider(model, levels, settings)
+        guider = JointGuider(model, levels, joint_settings(given), given.get("vae"), given.get("guide"))
         guider.set_level_conds(positive, negative)
         guider.set_cfg(given["cfg"])
         sampler = comfy.samplers.sampler_object(given["sampler_name"])

@@ -1,0 +1,95 @@
+"""The joint sampler in pieces, for SamplerCustomAdvanced."""
+
+import comfy.samplers
+from comfy_api.v0_0_2 import io
+
+from .joint import JointGuider, SharedNoise, ZoomSampler
+from .sampling import agreement_inputs, blending_input, joint_settings
+from .types import CATEGORY, ZoomGuideType, ZoomLevelsType
+
+ADVANCED = f"{CATEGORY}/advanced"
+LEVELS_TOOLTIP = "How the levels lie inside each other, from Zoom Prompt List."
+
+
+class ZoomJointGuider(io.ComfyNode):
+    """The guider that makes levels agree."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomJointGuider",
+            display_name="Zoom Joint Guider",
+            category=ADVANCED,
+            description="A CFG guider for SamplerCustomAdvanced that denoises all levels of a zoom together. Give it a latent with one item a level.",
+            search_aliases=["joint guider", "powers of ten"],
+            is_input_list=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model."),
+                io.Conditioning.Input("positive", tooltip="What each level shows: one entry a level, or one for all."),
+                io.Conditioning.Input("negative", tooltip="What each level should not show: one entry a level, or one for all."),
+                ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
+                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="How closely the pictures follow the prompts."),
+                io.Vae.Input("vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."),
+                ZoomGuideType.Input("guide", optional=True, tooltip="A photograph that one of the levels has to show."),
+                blending_input(),
+                *agreement_inputs(),
+            ],
+            outputs=[io.Guider.Output("guider", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, positive, negative, **single) -> io.NodeOutput:
+        given = {name: values[0] for name, values in single.items()}
+        guider = JointGuider(given["model"], given["levels"], joint_settings(given), given.get("vae"), given.get("guide"))
+        guider.set_level_conds(positive, negative)
+        guider.set_cfg(given["cfg"])
+        return io.NodeOutput(guider)
+
+
+class ZoomSharedNoise(io.ComfyNode):
+    """The noise that shows the same random scene at every level."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomSharedNoise",
+            display_name="Zoom Shared Noise",
+            category=ADVANCED,
+            description="Zoom-consistent noise for SamplerCustomAdvanced: every level is white noise of unit variance, and all show the same scene.",
+            search_aliases=["shared noise", "zoom noise", "powers of ten"],
+            inputs=[
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="The random seed."),
+                ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
+            ],
+            outputs=[io.Noise.Output("noise", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, seed, levels) -> io.NodeOutput:
+        return io.NodeOutput(SharedNoise(seed, levels))
+
+
+class ZoomSamplerSelect(io.ComfyNode):
+    """A sampler whose added noise is zoom-consistent."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomSamplerSelect",
+            display_name="Zoom Sampler Select",
+            category=ADVANCED,
+            description="Any of ComfyUI's samplers for SamplerCustomAdvanced; those that add noise on the way draw it zoom-consistent.",
+            search_aliases=["sampler", "powers of ten"],
+            inputs=[
+                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="The sampling algorithm."),
+                ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
+            ],
+            outputs=[io.Sampler.Output("sampler", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, sampler_name, levels) -> io.NodeOutput:
+        return io.NodeOutput(ZoomSampler(comfy.samplers.sampler_object(sampler_name), levels))
+
+
+NODES = [ZoomJointGuider, ZoomSharedNoise, ZoomSamplerSelect]
