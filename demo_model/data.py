@@ -1,0 +1,79 @@
+"""The training pictures: drawn once into shards of a work folder, read back as they appear."""
+
+import argparse
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+
+from .world import KINDS, Look, draw, looks
+
+SHARD = 1000
+FIRST_EVAL_SEED = 900_000_000     # worlds from here on are never trained on
+
+
+def view_of(index: int, first_seed: int = 0) -> dict:
+    """The random view number `index`: arguments for `draw` and the kind it shows."""
+    rng = np.random.default_rng((index, first_seed))
+    kind = index % len(KINDS)
+    loose = rng.random() < 0.5
+    scale = kind + float(np.clip(rng.normal(0, 0.16), -0.35, 0.35)) * loose
+    shift = rng.uniform(-0.06, 0.06, 2) * loose
+    return dict(kind=kind, seed=int(first_seed + index * 7 + 1), scale=float(scale),
+                center=(float(shift[0]), float(shift[1])),
+                angle=float(rng.uniform(-0.4, 0.4)) * loose, only=bool(rng.random() < 0.45))
+
+
+def look_of(view: dict) -> Look:
+    """The look of the kind that a view shows."""
+    return looks(view["seed"], view["only"])[view["kind"]]
+
+
+def draw_view(view: dict, size: int = 64) -> np.ndarray:
+    """A view as uint8 [size, size, 3]."""
+    picture = draw(view["seed"], view["scale"], size, view["center"], view["angle"], view["only"])
+    return np.round(picture * 255).astype(np.uint8)
+
+
+def write_shard(job: tuple[str, int]) -> str:
+    """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
+    folder, number = job
+    path = Path(folder) / f"shard_{number:04d}.npz"
+    if path.exists():
+        return str(path)
+    pictures = np.stack([draw_view(view_of(number * SHARD + n)) for n in range(SHARD)])
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        np.savez(file, pictures=pictures, first=number * SHARD)
+    part.replace(path)
+    return str(path)
+
+
+def ready_shards(folder: Path) -> list[Path]:
+    """The finished shards of a folder, oldest first."""
+    return sorted(folder.glob("shard_*.npz"))
+
+
+def read_shard(path: Path) -> tuple[np.ndarray, int]:
+    """Pictures uint8 [n, 64, 64, 3] and the index of the first."""
+    with np.load(path) as file:
+        return file["pictures"], int(file["first"])
+
+
+def main() -> None:
+    """Draw shards with several processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", required=True, help="folder for everything that training writes")
+    parser.add_argument("--pictures", type=int, default=40000)
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    folder = Path(args.work) / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(str(folder), n) for n in range(-(-args.pictures // SHARD))]
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        for done, path in enumerate(pool.imap(write_shard, jobs), 1):
+            print(f"{done}/{len(jobs)} {path}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The demo model as ComfyUI objects: MODEL, CLIP and VAE that every stock node takes.
+
+Core's detection of checkpoints knows only its own models, so the config, the tokenizer and
+the text model are put together here, in the order of `comfy.sd.load_state_dict_guess_config`.
+"""
+
+from pathlib import Path
+
+import torch
+
+import comfy.latent_formats
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models_base
+import comfy.utils
+from comfy import sd1_clip
+from comfy.model_base import BaseModel, ModelType
+
+from . import text
+from .network import UNET, ZoomUNet
+
+FOLDER = Path(__file__).parent
+WEIGHTS = FOLDER / "zoom_demo.safetensors"
+
+
+class PixelLatent(comfy.latent_formats.LatentFormat):
+    """Latents that are pictures: 3 channels in -1..1, one latent pixel a pixel."""
+
+    latent_channels = 3
+    spacial_downscale_ratio = 1
+    scale_factor = 1.0
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+
+
+class DemoConfig(comfy.supported_models_base.BASE):
+    """What core wants to know about the network."""
+
+    unet_extra_config = {}
+    latent_format = PixelLatent
+    sampling_settings = {"shift": 1.0}
+    memory_usage_factor = 0.05
+    # Float32 only: the network is small, and the files' float16 weights are read exactly.
+    supported_inference_dtypes = [torch.float32]
+
+    def get_model(self, state_dict, prefix="", device=None) -> BaseModel:
+        """The network inside core's wrapper for flow models."""
+        return BaseModel(self, model_type=ModelType.FLOW, device=device, unet_model=ZoomUNet)
+
+
+class DemoSDTokenizer(sd1_clip.SDTokenizer):
+    """Core's prompt weights and embeddings around our word tokenizer."""
+
+    def __init__(self, embedding_directory=None, tokenizer_data={}):
+        super().__init__(text.VOCABULARY, max_length=text.LENGTH, pad_with_end=False, pad_token=text.PAD,
+                         embedding_directory=embedding_directory, embedding_size=text.CONFIG["d_model"],
+                         embedding_key="clip_zoom", tokenizer_class=text.WordTokenizer, tokenizer_data=tokenizer_data)
+
+
+class DemoTokenizer(sd1_clip.SD1Tokenizer):
+    """The tokenizer that CLIP Text Encode calls."""
+
+    def __init__(self, embedding_directory=None, tokenizer_data={}):
+        super().__init__(embedding_directory, tokenizer_data, clip_name="zoom", tokenizer=DemoSDTokenizer)
+
+
+class DemoTextModel(sd1_clip.SDClipModel):
+    """Core's text model wrapper around our encoder."""
+
+    def __init__(self, device="cpu", dtype=None, model_options={}):
+        super().__init__(device=device, dtype=dtype, max_length=text.LENGTH, textmodel_json_config=dict(text.CONFIG),
+                         model_class=text.TextEncoder, layer_norm_hidden_state=False, enable_attention_masks=True,
+                         special_tokens={"start": text.START, "end": text.END, "pad": text.PAD},
+                         return_projected_pooled=False, model_options=model_options)
+
+
+class DemoClip(sd1_clip.SD1ClipModel):
+    """The text model that core's CLIP object holds."""
+
+    def __init__(self, device="cpu", dtype=None, model_options={}):
+        super().__init__(device=device, dtype=dtype, model_options=model_options, clip_name="zoom", clip_model=DemoTextModel)
+
+
+def read_weights(path: Path = WEIGHTS) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The weights of the UNet and of the text encoder, as float32."""
+    if not path.is_file():
+        raise FileNotFoundError(f"The demo model's weights are missing: expected {path}. Install the pack again, "
+                                "or train them with `python -m demo_model.train`.")
+    state = {name: value.float() for name, value in comfy.utils.load_torch_file(str(path), safe_load=True).items()}
+    return ({name[5:]: value for name, value in state.items() if name.startswith("unet.")},
+            {name[5:]: value for name, value in state.items() if name.startswith("text.")})
+
+
+def load_model(unet: dict[str, torch.Tensor]):
+    """UNet weights -> MODEL."""
+    config = DemoConfig(UNET)
+    parameters = comfy.utils.calculate_parameters(unet)
+    device = comfy.model_management.get_torch_device()
+    config.set_inference_dtype(torch.float32, None, device=device)
+    model = config.get_model(unet, device=comfy.model_management.unet_inital_load_device(parameters, torch.float32))
+    patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=device,
+                                                   offload_device=comfy.model_management.unet_offload_device())
+    model.load_model_weights(unet, "", assign=patcher.is_dynamic())
+    return patcher
+
+
+def load_clip(weights: dict[str, torch.Tensor], embedding_directory: list[str] | None = None):
+    """Text encoder weights -> CLIP."""
+    target = comfy.supported_models_base.ClipTarget(DemoTokenizer, DemoClip)
+    return comfy.sd.CLIP(target, embedding_directory=embedding_directory, state_dict=[weights],
+                         parameters=comfy.utils.calculate_parameters(weights), model_options={"dtype": torch.float32})
+
+
+def load_vae():
+    """The VAE that only moves pixels between 0..1 and -1..1."""
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+
+
+def load(path: Path = WEIGHTS, embedding_directory: list[str] | None = None):
+    """(MODEL, CLIP, VAE) from a weights file."""
+    unet, encoder = read_weights(path)
+    return load_model(unet), load_clip(encoder, embedding_directory), load_vae()

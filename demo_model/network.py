@@ -1,0 +1,46 @@
+"""The demo model's network: core ComfyUI's UNet on pictures folded 2 x 2 into channels."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+FOLD = 2
+UNET = dict(image_size=32, in_channels=3 * FOLD * FOLD, out_channels=3 * FOLD * FOLD, model_channels=64,
+            channel_mult=(1, 2, 3), num_res_blocks=[1, 1, 1], num_head_channels=32, legacy=False,
+            use_spatial_transformer=True, use_linear_in_transformer=True, context_dim=128,
+            transformer_depth=[0, 0, 1], transformer_depth_middle=1,
+            transformer_depth_output=[0, 0, 0, 1, 0, 1])
+
+
+class ZoomUNet(UNetModel):
+    """`UNetModel` whose input and output are pictures [B, 3, H, W] in -1..1."""
+
+    def forward(self, x, timesteps=None, context=None, y=None, control=None, transformer_options={}, **kwargs):
+        """Velocity (noise minus picture) of the noisy pictures x at `timesteps` 0..1000."""
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, width % FOLD, 0, height % FOLD), mode="replicate")
+        out = super().forward(F.pixel_unshuffle(x, FOLD), timesteps, context, y, control, transformer_options, **kwargs)
+        return F.pixel_shuffle(out, FOLD)[..., :height, :width]
+
+
+def initialise(model: nn.Module) -> None:
+    """Fresh weights: core's layers come without; outputs of residual branches start at 0."""
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_uniform_(module.weight, a=5 ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.GroupNorm, nn.LayerNorm)):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.5)
+        if name.endswith(("out_layers.3", "proj_out", "out.2")) and isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.zeros_(module.weight)
+
+
+def velocity(unet: nn.Module, encode, noisy: torch.Tensor, sigma: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """One evaluation: noisy [B, 3, H, W], sigma [B] in 0..1, tokens [B, T] -> velocity."""
+    return unet(noisy, sigma * 1000.0, context=encode(tokens))

@@ -1,0 +1,257 @@
+"""Train the demo model from nothing: `python -m demo_model.train --work DIR`.
+
+Needs ComfyUI (its UNet is the network): give its folder in COMFYUI_PATH or --comfyui.
+Pictures are drawn first (`--draw N`), or meanwhile by `python -m demo_model.data --work DIR`.
+A stopped run goes on where its last checkpoint stands. Everything goes to DIR: losses.csv,
+checkpoint.pt, sample sheets, and weights with `--export FILE`.
+"""
+
+import argparse
+import csv
+import math
+import os
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from .captions import training_caption
+from .data import SHARD, look_of, ready_shards, read_shard, view_of, write_shard
+from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
+
+SHEET = ("a galaxy cluster", "a blue spiral galaxy", "a red spiral galaxy", "a purple nebula", "a star system with a yellow sun",
+         "a blue planet seen from space", "an orange gas giant with rings", "a green continent in a blue sea, with clouds",
+         "a golden beach by a turquoise sea", "a small island in a blue ocean", "an autumn forest from above", "a green fir forest with a river",
+         "a forest in winter", "a tree with pink blossom", "a green tree seen from above", "a red maple leaf",
+         "a green leaf with drops of water", "green leaf cells under the microscope", "a purple cell with a nucleus", "a glowing blue cell")
+
+
+def import_comfy(folder: str | None) -> None:
+    """Make ComfyUI importable and keep it off a GPU that is not there."""
+    folder = folder or os.environ.get("COMFYUI_PATH")
+    if folder:
+        sys.path.insert(0, folder)
+    from comfy.cli_args import args as options
+    options.cpu = not torch.cuda.is_available()
+    options.use_pytorch_cross_attention = True
+
+
+class Pictures:
+    """The drawn pictures that are ready, with their looks; grows while more are drawn."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.seen = folder, set()
+        self.pictures: list[np.ndarray] = []
+        self.looks: list = []
+
+    def refresh(self) -> int:
+        """Read new shards; the number of pictures."""
+        for path in ready_shards(self.folder):
+            if path not in self.seen:
+                pictures, first = read_shard(path)
+                self.seen.add(path)
+                self.pictures.append(pictures)
+                self.looks += [look_of(view_of(first + n)) for n in range(len(pictures))]
+        return len(self.looks)
+
+    def batch(self, count: int, rng: np.random.Generator):
+        """Pictures [count, 3, 64, 64] in -1..1, half of them mirrored, and their looks."""
+        chosen = rng.integers(len(self.looks), size=count)
+        stacked = np.stack([self.pictures[i // SHARD][i % SHARD] for i in chosen])
+        x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        flip = torch.from_numpy(rng.random(count) < 0.5)
+        x[flip] = x[flip].flip(-1)
+        return x, [self.looks[i] for i in chosen]
+
+
+def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
+    """A caption's tokens, now and then with a word spelt or a meaningless word put in."""
+    words = [tokenizer.word(w) if rng.random() > 0.02 else tokenizer.spell(w)
+             for w in text.replace(",", " ").replace("-", " ").split()]
+    if words and rng.random() < 0.08:
+        babble = "".join("bcdfghklmnprstvaeiou"[i] for i in rng.integers(20, size=int(rng.integers(3, 9))))
+        words.insert(int(rng.integers(len(words) + 1)), tokenizer.spell(babble))
+    return padded([1] + [t for w in words for t in w][:LENGTH - 2] + [2])
+
+
+def noise_levels(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Sigmas [count] in 0..1: mostly logit-normal, some uniform so that the ends are learnt too."""
+    middle = torch.sigmoid(0.1 + 1.1 * torch.randn(count, generator=generator))
+    even = torch.rand(count, generator=generator)
+    return torch.where(torch.rand(count, generator=generator) < 0.85, middle, even).clamp(1e-3, 1.0)
+
+
+class Net(torch.nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self):
+        super().__init__()
+        import comfy.ops
+        from .network import UNET, ZoomUNet, initialise
+
+        self.unet = ZoomUNet(**UNET, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
+        self.text = TextEncoder(CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
+        initialise(self)
+
+    def forward(self, noisy, sigma, tokens):
+        """Velocity [B, 3, H, W] for noisy pictures, sigmas [B] and tokens [B, T]."""
+        context, _ = self.text(tokens, tokens != PAD)
+        return self.unet(noisy, sigma * 1000.0, context=context)
+
+
+@torch.no_grad()
+def sample(net: Net, tokens: torch.Tensor, steps: int = 24, cfg: float = 3.0, seed: int = 0, size: int = 64) -> torch.Tensor:
+    """Pictures [B, 3, size, size] in 0..1 by Euler steps with guidance."""
+    device = next(net.parameters()).device
+    empty = torch.tensor([padded([1, 2])] * len(tokens))
+    both = torch.cat([tokens, empty]).to(device)
+    x = torch.randn(len(tokens), 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
+    sigmas = torch.linspace(1, 0, steps + 1)
+    for now, then in zip(sigmas[:-1], sigmas[1:]):
+        with_text, without = net(torch.cat([x, x]), now.to(device).expand(len(both)), both).float().chunk(2)
+        x = x + (then - now).to(device) * (without + cfg * (with_text - without))
+    return (x * 0.5 + 0.5).clamp(0, 1).cpu()
+
+
+def write_sheet(net: Net, tokenizer: WordTokenizer, path: Path, rows: int = 3) -> None:
+    """A picture of samples: one column for each of the SHEET captions."""
+    import cv2
+
+    tokens = torch.tensor([padded(tokenizer(text)["input_ids"]) for text in SHEET])
+    lines = [torch.cat(list(sample(net, tokens, seed=row)), -1) for row in range(rows)]
+    picture = torch.cat(lines, -2).permute(1, 2, 0).numpy()[..., ::-1]
+    half = picture.shape[1] // 2
+    picture = np.concatenate([picture[:, :half], picture[:, half:]], 0)
+    picture = cv2.resize(np.round(picture * 255).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(path), picture)
+
+
+def export(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Averaged weights as a float16 safetensors file (the loader casts them back to float32)."""
+    from safetensors.torch import save_file
+
+    part = path.with_suffix(".part")
+    save_file({name: value.to(torch.float16).contiguous() for name, value in state.items()}, part,
+              metadata={"format": "zoom-stack-demo", "version": "1"})
+    part.replace(path)
+
+
+def main() -> None:
+    """Parse the options and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--comfyui")
+    parser.add_argument("--minutes", type=float, default=80, help="wall time; the learning rate is planned over it")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
+    args = parser.parse_args()
+    import_comfy(args.comfyui)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folder = args.work / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(-(-args.draw // SHARD)):
+        write_shard((str(folder), number))
+    train(args, folder)
+
+
+def train(args, folder: Path) -> None:
+    """The training loop; returns when the wall time is used up."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer = WordTokenizer.from_pretrained()
+    torch.manual_seed(0)
+    net, average = Net().to(device), Net().to(device)
+    net.requires_grad_(True)
+    average.load_state_dict(net.state_dict())
+    average.eval()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    checkpoint = args.work / "checkpoint.pt"
+    step, used = 0, 0.0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        net.load_state_dict(saved["net"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, used = saved["step"], saved["used"]
+        print(f"going on at step {step}, {used / 60:.1f} minutes used", flush=True)
+    data = Pictures(folder)
+    if not data.refresh():
+        raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
+    rng = np.random.default_rng(step + 1)
+    generator = torch.Generator().manual_seed(step + 1)
+    cast = torch.autocast(device, torch.bfloat16) if args.precision == "bf16" else nullcontext()
+    start = time.monotonic() - used
+    last_save = last_sheet = time.monotonic()
+    log_path = args.work / "losses.csv"
+    fresh = not log_path.exists()
+    losses: list[float] = []
+    with open(log_path, "a", newline="") as log_file:
+        log = csv.writer(log_file)
+        if fresh:
+            log.writerow(("step", "minutes", "loss", "rate", "pictures"))
+        while True:
+            used = time.monotonic() - start
+            done = used / (60 * args.minutes)
+            if done >= 1.0:
+                break
+            # Full rate for the first 55 % of the time, then a cosine fall to 2 %.
+            fall = max(0.0, (done - 0.55) / 0.45)
+            rate = args.rate * min(1.0, (step + 1) / 400) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            x, looks = data.batch(args.batch, rng)
+            texts = ["" if rng.random() < 0.1 else training_caption(look, rng) for look in looks]
+            tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
+            noise = torch.randn(x.shape, generator=generator)
+            sigma = noise_levels(len(x), generator)
+            mixed = x + sigma[:, None, None, None] * (noise - x)
+            with cast:
+                out = net(mixed.to(device), sigma.to(device), tokens)
+            loss = F.mse_loss(out.float(), (noise - x).to(device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            decay = min(0.999, (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
+            losses.append(loss.item())
+            step += 1
+            if step % 50 == 0:
+                log.writerow((step, f"{used / 60:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.looks)))
+                log_file.flush()
+                print(f"step {step}  {used / 60:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
+                losses.clear()
+            if step % 200 == 0:
+                data.refresh()
+            if time.monotonic() - last_save > 240:
+                save(args, net, average, optimizer, step, used)
+                last_save = time.monotonic()
+            if time.monotonic() - last_sheet > 600 or step == 600:
+                with cast:
+                    write_sheet(average, tokenizer, args.work / f"sheet_{step:06d}.png")
+                last_sheet = time.monotonic()
+    save(args, net, average, optimizer, step, used)
+    write_sheet(average, tokenizer, args.work / "sheet_final.png", rows=4)
+
+
+def save(args, net: Net, average: Net, optimizer, step: int, used: float) -> None:
+    """Write the checkpoint beside its place and move it there; export the averaged weights."""
+    part = args.work / "checkpoint.part"
+    torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
+                "step": step, "used": used}, part)
+    part.replace(args.work / "checkpoint.pt")
+    if args.export:
+        export(average.state_dict(), args.export)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The loader of the pack's own small model."""
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.v0_0_2 import io
+
+from ..demo_model import load
+from .types import CATEGORY
+
+# Core's Load Upscale Model then lists the demo model's own x4 upscaler.
+folder_paths.add_model_folder_path("upscale_models", str(Path(load.FOLDER) / "upscale"))
+
+
+class ZoomDemoModelLoader(io.ComfyNode):
+    """Loads the small text-to-image model that comes with the pack."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomDemoModelLoader",
+            display_name="Zoom Demo Model Loader",
+            category=CATEGORY,
+            description=(
+                "Loads the small model that comes with this pack: no download, no graphics card. It paints pictures of "
+                "64 x 64 pixels from galaxies and planets over coasts, forests and leaves down to cells. Use it to try "
+                "a zoom; for good pictures load a checkpoint of your own. Works with every stock node: size 64 x 64, "
+                "cfg about 3, sampler euler, scheduler simple, 20 steps."
+            ),
+            search_aliases=["demo model", "tiny model", "checkpoint", "powers of ten", "zoom model", "pixel model"],
+            inputs=[],
+            outputs=[
+                io.Model.Output("model", tooltip="The diffusion model, for a sampler at 64 x 64 pixels."),
+                io.Clip.Output("clip", tooltip="Its text encoder, for Zoom Prompt List or CLIP Text Encode."),
+                io.Vae.Output("vae", tooltip="Turns its latents into images; it works on pixels, so nothing is lost."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(*load.load(embedding_directory=folder_paths.get_folder_paths("embeddings")))
+
+
+NODES = [ZoomDemoModelLoader]
