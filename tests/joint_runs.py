@@ -1,0 +1,79 @@
+"""Running the pack's sampler node and the core's KSampler on the same terms, in the test's own process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.sample
+import comfy.utils
+import torch
+from zoom_core import ZoomLevels
+from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
+
+comfy.utils.set_progress_bar_enabled(False)
+
+# The node's own defaults, with settings that suit tiny models.
+SETTINGS: dict[str, Any] = {
+    **{i.id: i.default for i in MultiScaleJointKSampler.define_schema().inputs if hasattr(i, "default")},
+    **dict(seed=7, steps=4, cfg=3.0, sampler_name="euler", scheduler="normal"),
+}
+# What makes the joint sampler a plain KSampler.
+PLAIN = dict(blending="none", shared_noise=False)
+
+
+@torch.inference_mode()
+def joint(model, positive: list, negative: list, latent: torch.Tensor | dict, levels=None, **changed) -> torch.Tensor:
+    """The node's samples [N, ...]; `changed` overrides SETTINGS."""
+    latent = latent if isinstance(latent, dict) else {"samples": latent}
+    levels = levels or ZoomLevels.uniform(max(len(positive), len(negative)))
+    single = {"model": model, "levels": levels, **SETTINGS, **changed}
+    lists = {name: [value] for name, value in single.items() if value is not None}
+    output = MultiScaleJointKSampler.execute(positive=positive, negative=negative, latent_image=[latent], **lists)
+    return output.args[0]["samples"]
+
+
+@torch.inference_mode()
+def core(model, positive, negative, latent: torch.Tensor, noise: torch.Tensor, mask=None, **changed) -> torch.Tensor:
+    """comfy.sample.sample with one conditioning for the whole batch; what a KSampler node does."""
+    s = {**SETTINGS, **changed}
+    return comfy.sample.sample(
+        model, noise, s["steps"], s["cfg"], s["sampler_name"], s["scheduler"], positive, negative, latent,
+        denoise=s["denoise"], noise_mask=mask, disable_pbar=True, seed=s["seed"],
+    )  # fmt: skip
+
+
+def core_levels(model, positive: list, negative: list, latent: torch.Tensor, mask=None, **changed) -> torch.Tensor:
+    """Every level by itself through the core, with the noise that a batch of N latents gets."""
+    count = max(len(positive), len(negative))
+    latent = latent if latent.shape[0] == count else latent.repeat(count, *[1] * (latent.ndim - 1))
+    noise = comfy.sample.prepare_noise(latent, {**SETTINGS, **changed}["seed"])
+    return torch.cat(
+        [
+            core(
+                model,
+                positive[i if len(positive) > 1 else 0],
+                negative[i if len(negative) > 1 else 0],
+                latent[i : i + 1],
+                noise[i : i + 1],
+                None if mask is None else mask[i : i + 1],
+                **changed,
+            )
+            for i in range(count)
+        ]
+    )
+
+
+def core_batch(model, positive: list, negative: list, latent: torch.Tensor, **changed) -> torch.Tensor:
+    """As `core_levels`, each level taken out of a run of the whole batch: for samplers that draw noise,
+    which draw it for a batch at once."""
+    noise = comfy.sample.prepare_noise(latent, {**SETTINGS, **changed}["seed"])
+    return torch.cat(
+        [core(model, p, n, latent, noise, **changed)[i : i + 1] for i, (p, n) in enumerate(zip(positive, negative))]
+    )
+
+
+def difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference, in units of the larger of 1 and b's standard deviation."""
+    assert a.shape == b.shape
+    assert torch.isfinite(a).all() and torch.isfinite(b).all()
+    return float((a - b).abs().max() / b.std().clamp_min(1))
