@@ -164,7 +164,8 @@ def fuse(
     blending: see `blend_agreeing`. feather: see `feather_seams`.
     Raises ValueError where pictures and geometry do not fit, or pictures hold NaN or infinity.
     """
-    if not bool(torch.isfinite(images.sum(dtype=torch.float32))):
-        raise ValueError("images must hold finite numbers, got NaN or infinity.")
+    for i, image in enumerate(images):
+        if not bool(torch.isfinite(image.sum(dtype=torch.float32))):
+            raise ValueError(f"images must hold finite numbers, picture {i} holds NaN or infinity.")
     layers = blend_agreeing(images.to(torch.float32), geometry, blending)
     return feather_seams(layers, geometry, feather).clamp_(0, 1)

@@ -133,6 +133,15 @@ class ZoomStack:
         return stack
 
 
+def is_stack_file(path: str | os.PathLike) -> bool:
+    """Whether a file says that it is a zoom stack of any version; reads its header only."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
 def _read_metadata(metadata: dict[str, str]) -> tuple[Geometry, ZoomLevels]:
     if metadata.get("format") != FORMAT:
         raise ValueError("it is a safetensors file, but not a zoom stack.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import cv2
@@ -20,6 +21,22 @@ FITS = ("crop", "fit")
 # but over no more than a share of what is visible around it: at a crossing the fade is gone.
 FADE = 0.04
 FADE_OF_MARGIN = 0.5
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch to the calling thread: a strip's products are too small to share, and beside
+    other work waiting for each other takes a hundred times as long as computing them."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    # Holds for this thread only; the process-wide default for new threads is put back below.
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _canvas(height: int, width: int, frame_height: int, frame_width: int, fit: str) -> tuple[int, int, int, int]:
@@ -97,20 +114,27 @@ class StackRenderer:
         on_cpu = self.device.type == "cpu"
         self._row_tile, self._column_tile = (64, 64) if on_cpu else (512, 256)
 
-    def frame(self, zoom: float) -> np.ndarray:
-        """The view at `zoom` as [height, width, C] uint8, for an encoder or an image file."""
+    @one_thread()
+    def frame(self, zoom: float, bits: int = 8) -> np.ndarray:
+        """The view at `zoom` as [height, width, C], for an encoder or an image file: uint8, or
+        uint16 for `bits` = 16."""
+        dtype, peak = (np.uint16, 65535.0) if bits == 16 else (np.uint8, 255.0)
         channels = self.stack.layers.shape[1]
-        out = np.zeros((self.height, self.width, channels), dtype=np.uint8)
+        out = np.zeros((self.height, self.width, channels), dtype=dtype)
         top, left, _, width = self._canvas
         for begin, strip in self._strips(self.path.view(zoom)):
             rows = strip.shape[1]
-            # OpenCV rounds, saturates and interleaves in a sixth of the time that torch takes.
             flat = strip.relu_().cpu().numpy().reshape(channels * rows, width)
-            planes = cv2.convertScaleAbs(flat, alpha=255.0).reshape(channels, rows, width)
+            if bits == 16:
+                planes = np.rint(np.minimum(flat * peak, peak)).astype(dtype)
+            else:
+                # OpenCV rounds, saturates and interleaves in a sixth of the time that torch takes.
+                planes = cv2.convertScaleAbs(flat, alpha=peak)
             target = out[top + begin : top + begin + rows, left : left + width]
-            target[...] = cv2.merge(list(planes)).reshape(target.shape)
+            target[...] = cv2.merge(list(planes.reshape(channels, rows, width))).reshape(target.shape)
         return out
 
+    @one_thread()
     def render(self, zoom: float, out: torch.Tensor | None = None) -> torch.Tensor:
         """The view at `zoom` as [C, height, width] float32 in 0..1, on the stack's device.
 

@@ -1,0 +1,217 @@
+"""Nodes that make, show, save and load zoom stacks."""
+
+from __future__ import annotations
+
+import os
+
+import comfy.utils
+import folder_paths
+from comfy_api.v0_0_2 import io, ui
+
+from ..zoom_core import render_image
+from ..zoom_core.levels import MAX_LEVELS, MAX_ZOOM, MIN_ZOOM
+from ..zoom_core.seams import DEFAULT_FEATHER, MAX_FEATHER, fuse
+from ..zoom_core.stack import MAX_SIDE, SUFFIX, ZoomStack, is_stack_file
+from ..zoom_core.view import FITS, render_view
+from .images import images_from_levels, levels_for, levels_from_images
+from .sampling import blending_input
+from .types import CATEGORY, ZoomLevelsType, ZoomStackType
+
+
+def zoom_input() -> io.Float.Input:
+    """The zoom between neighbouring pictures where no levels say it."""
+    return io.Float.Input(
+        "zoom",
+        default=2.0,
+        min=MIN_ZOOM,
+        max=MAX_ZOOM,
+        step=0.25,
+        round=False,
+        tooltip="How much closer each picture is than the one before it. Used when levels is not connected.",
+    )
+
+
+def fit_input() -> io.Combo.Input:
+    """What happens when the output has another shape than the levels."""
+    return io.Combo.Input(
+        "fit",
+        options=list(FITS),
+        optional=True,
+        default="crop",
+        advanced=True,
+        tooltip="When the output has another shape than the levels: crop fills it and cuts the rest, "
+        "fit shows everything between black bars.",
+    )
+
+
+class ZoomStackRender(io.ComfyNode):
+    """Fuses N pictures of one scene at growing zoom into a stack without visible borders."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomStackRender",
+            display_name="Zoom Stack Render",
+            category=CATEGORY,
+            description="Several pictures in, one seamless zoom out: makes levels agree with each other and hides their borders.",
+            search_aliases=["images to zoom", "infinite zoom", "powers of ten", "fuse zoom levels"],
+            is_input_list=True,
+            inputs=[
+                io.Image.Input("images", tooltip="The levels, widest view first: a batch, or a list of pictures of one size. They may come from a sampler or be your own."),
+                blending_input(),
+                io.Float.Input(
+                    "feather",
+                    default=DEFAULT_FEATHER,
+                    min=0.0,
+                    max=MAX_FEATHER,
+                    step=1.0,
+                    tooltip="How far a difference in colour between two levels is spread out, in percent of the inner picture's side. 0 leaves the borders as they are.",
+                ),
+                zoom_input(),
+                ZoomLevelsType.Input("levels", optional=True, tooltip="Zooms and places of the levels, from the sampler or Zoom Prompt List. Without it every level is centred and closer by zoom."),
+            ],
+            outputs=[
+                ZoomStackType.Output("stack", tooltip="The finished stack, for Zoom Video Frames and Zoom Stack View."),
+                io.Image.Output("images", tooltip="The levels as they are now, each agreeing with the others."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images, blending, feather, zoom, levels=None) -> io.NodeOutput:
+        progress = comfy.utils.ProgressBar(3)
+        pictures = levels_from_images(images)
+        known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
+        layers = fuse(pictures, geometry, blending[0], feather[0])
+        progress.update_absolute(1)
+        rendered = images_from_levels(render_image(layers, geometry))
+        progress.update_absolute(2)
+        stack = ZoomStack(layers, geometry, known)
+        progress.update_absolute(3)
+        return io.NodeOutput(stack, rendered)
+
+
+class ZoomStackView(io.ComfyNode):
+    """One picture of a stack at any zoom."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomStackView",
+            display_name="Zoom Stack View",
+            category=CATEGORY,
+            description="Looks at a zoom stack from any distance and gives the picture.",
+            search_aliases=["zoom still", "zoom frame", "view level"],
+            inputs=[
+                ZoomStackType.Input("stack", tooltip="The stack to look at."),
+                io.Float.Input(
+                    "zoom",
+                    default=0.0,
+                    min=0.0,
+                    max=MAX_LEVELS - 1,
+                    step=0.05,
+                    round=False,
+                    tooltip="How far in, counted in levels: 0 is the first level whole, 1 the second, 1.5 lies halfway between the second and the third.",
+                ),
+                io.Int.Input("width", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Width of the picture in pixels."),
+                io.Int.Input("height", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Height of the picture in pixels."),
+                fit_input(),
+            ],
+            outputs=[io.Image.Output("image", tooltip="What the camera sees there.")],
+        )
+
+    @classmethod
+    def execute(cls, stack, zoom, width, height, fit="crop") -> io.NodeOutput:
+        return io.NodeOutput(images_from_levels(render_view(stack, zoom, height, width, fit)[None]))
+
+
+class ZoomStackSave(io.ComfyNode):
+    """Keeps a stack as a file in the output folder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomStackSave",
+            display_name="Save Zoom Stack",
+            category=CATEGORY,
+            description="Saves a zoom stack with its prompts as a .safetensors file in ComfyUI's output folder.",
+            search_aliases=["export zoom stack", "keep zoom"],
+            inputs=[
+                ZoomStackType.Input("stack", tooltip="The stack to save."),
+                io.String.Input("filename_prefix", default="zoom_stack/zoom", tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, stack, filename_prefix) -> io.NodeOutput:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), stack.width, stack.height
+        )
+        file = f"{name}_{counter:05}_{SUFFIX}"
+        stack.save(os.path.join(folder, file))
+        saved = ui.SavedResult(file, subfolder, io.FolderType.output)
+        return io.NodeOutput(ui={"files": [saved], "text": [f"Saved {os.path.join(subfolder, file)}"]})
+
+
+def _stack_files() -> list[str]:
+    """Stacks in the input and output folders, the latter marked as ComfyUI marks them."""
+    names = []
+    for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), " [output]")):
+        for root, _, files in os.walk(folder):
+            paths = (os.path.join(root, file) for file in files if file.endswith(SUFFIX))
+            names += [os.path.relpath(path, folder).replace(os.sep, "/") + mark for path in paths if is_stack_file(path)]
+    return sorted(names)
+
+
+def _stack_path(name: str) -> str:
+    """The file behind a name of the list; raises ValueError for one outside the two folders."""
+    plain, folder = folder_paths.annotated_filepath(name)
+    folder = folder or folder_paths.get_input_directory()
+    path = os.path.abspath(os.path.join(folder, plain.strip()))
+    allowed = (folder_paths.get_input_directory(), folder_paths.get_output_directory())
+    if folder not in allowed or not folder_paths.is_within_directory(folder, path):
+        raise ValueError(f"stack_file must lie in ComfyUI's input or output folder, got {name!r}.")
+    if not path.endswith(SUFFIX):
+        raise ValueError(f"stack_file must be a {SUFFIX} file, got {name!r}.")
+    if not os.path.isfile(path):
+        raise ValueError(f"stack_file {name!r} does not exist.")
+    return path
+
+
+class ZoomStackLoad(io.ComfyNode):
+    """Brings back a saved stack."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomStackLoad",
+            display_name="Load Zoom Stack",
+            category=CATEGORY,
+            description="Loads a zoom stack that Save Zoom Stack has written.",
+            search_aliases=["open zoom stack", "import zoom"],
+            inputs=[
+                io.Combo.Input("stack_file", options=_stack_files(), tooltip="A stack in ComfyUI's input or output folder."),
+            ],
+            outputs=[ZoomStackType.Output("stack", tooltip="The stack as it was saved.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, stack_file) -> bool | str:
+        # In place of core's check against the list, which was made before the newest files.
+        try:
+            _stack_path(stack_file)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, stack_file) -> str:
+        state = os.stat(_stack_path(stack_file))
+        return f"{state.st_mtime_ns} {state.st_size}"
+
+    @classmethod
+    def execute(cls, stack_file) -> io.NodeOutput:
+        return io.NodeOutput(ZoomStack.load(_stack_path(stack_file)))
+
+
+NODES = [ZoomStackRender, ZoomStackView, ZoomStackSave, ZoomStackLoad]

@@ -1,0 +1,72 @@
+"""ZoomVideoFrames: the camera's way through a stack as a video."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+from comfy_execution.graph_utils import ExecutionBlocker
+from server import PromptServer
+
+from ..zoom_core.camera import DIRECTIONS, EASINGS, Camera
+from ..zoom_core.stack import MAX_SIDE
+from .lazy_video import LazyZoomVideo
+from .stack import fit_input
+from .types import CATEGORY, ZoomStackType
+
+VIDEO_ONLY, ALL_FRAMES = "video only", "all frames"
+
+
+def check_even(name: str, size: int) -> None:
+    """Raises ValueError for a size that h264 cannot encode."""
+    if size % 2:
+        raise ValueError(f"{name} must be even for h264 video, got {size}: take {size + 1} or {size - 1}.")
+
+
+class ZoomVideoFrames(io.ComfyNode):
+    """Flies through a stack; the frames are made while the video is saved."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomVideoFrames",
+            display_name="Zoom Video Frames",
+            category=CATEGORY,
+            description="Turns a zoom stack into a smooth zoom video of any size and length. Connect video to Save Video.",
+            search_aliases=["zoom video", "zoom animation", "infinite zoom video", "camera zoom"],
+            inputs=[
+                ZoomStackType.Input("stack", tooltip="The stack to fly through."),
+                io.Int.Input("width", default=1024, min=2, max=MAX_SIDE, step=2, tooltip="Width of the video in pixels, even."),
+                io.Int.Input("height", default=1024, min=2, max=MAX_SIDE, step=2, tooltip="Height of the video in pixels, even."),
+                io.Float.Input("fps", default=30.0, min=1.0, max=240.0, step=1.0, tooltip="Frames a second."),
+                io.Float.Input("seconds_per_level", default=2.0, min=0.05, max=600.0, step=0.1, tooltip="How long the way from one level to the next takes, on average. Larger is slower and calmer."),
+                io.Combo.Input("direction", options=list(DIRECTIONS), default="in", tooltip="in starts at the widest view, out at the closest. in-out and out-in go there and back and repeat without a jump."),
+                io.Combo.Input("easing", options=list(EASINGS), default="linear", tooltip="linear looks equally fast all the way. soft ends starts and stops gently, the others change speed all along."),
+                io.Float.Input("hold_start", default=0.0, min=0.0, max=600.0, step=0.1, tooltip="Seconds to stand still before the camera leaves."),
+                io.Float.Input("hold_end", default=0.0, min=0.0, max=600.0, step=0.1, tooltip="Seconds to stand still at the other end."),
+                io.Combo.Input("frames", options=[VIDEO_ONLY, ALL_FRAMES], default=VIDEO_ONLY, tooltip="all frames also gives every frame as an image, for other nodes. It holds them all in memory; video only needs almost none."),
+                io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length."),
+                fit_input(),
+            ],
+            outputs=[
+                io.Video.Output("video", tooltip="The video, made while it is saved."),
+                io.Image.Output("frames", tooltip="Every frame as an image, when frames is set to all frames."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, stack, width, height, fps, seconds_per_level, direction, easing,
+        hold_start, hold_end, frames, audio=None, fit="crop",
+    ) -> io.NodeOutput:
+        check_even("width", width)
+        check_even("height", height)
+        camera = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end)
+        video = LazyZoomVideo(stack, camera, width, height, fit, audio)
+        if frames == VIDEO_ONLY:
+            return io.NodeOutput(video, ExecutionBlocker(f"frames is empty: set it to {ALL_FRAMES} on Zoom Video Frames."))
+        if PromptServer.instance is not None:
+            PromptServer.instance.send_progress_text(video.describe_memory(), cls.hidden.unique_id)
+        return io.NodeOutput(video, video.images())
+
+
+NODES = [ZoomVideoFrames]

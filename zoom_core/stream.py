@@ -1,0 +1,63 @@
+"""Frames of a video, rendered while someone takes them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from .stack import ZoomStack
+from .view import StackRenderer
+
+# An encoder takes two to four times what a frame takes to render: more would only wait.
+_MAX_WORKERS = 4
+
+
+def default_workers() -> int:
+    """Rendering threads for this machine: half of its cores, the encoder has the other half."""
+    return min(max((os.cpu_count() or 2) // 2, 1), _MAX_WORKERS)
+
+
+def stream_frames(
+    stack: ZoomStack,
+    zooms: Iterable[float],
+    height: int,
+    width: int,
+    fit: str = "crop",
+    device: torch.device | str | None = None,
+    workers: int | None = None,
+    bits: int = 8,
+) -> Iterator[np.ndarray]:
+    """The views at `zooms` (levels), in order, as `StackRenderer.frame` gives them.
+
+    A few frames are rendered ahead by `workers` threads while the caller uses those before, so
+    that memory does not depend on how many there are. A zoom equal to the one before it (a
+    hold) is the same array again: do not write into what is yielded. Closing the iterator
+    stops the threads. height, width, fit, device, bits: see `StackRenderer`.
+    """
+    workers = default_workers() if workers is None else workers
+    threads = threading.local()
+
+    def render(zoom: float) -> np.ndarray:
+        if not hasattr(threads, "renderer"):
+            threads.renderer = StackRenderer(stack, height, width, fit, device)
+        return threads.renderer.frame(zoom, bits)
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="zoom-stack-frames")
+    ahead: deque[Future[np.ndarray]] = deque()
+    last_zoom: float | None = None
+    try:
+        for zoom in zooms:
+            ahead.append(ahead[-1] if ahead and zoom == last_zoom else pool.submit(render, zoom))
+            last_zoom = zoom
+            if len(ahead) > workers + 1:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
