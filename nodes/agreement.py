@@ -33,7 +33,9 @@ def as_images(function: Callable[[torch.Tensor], torch.Tensor], latent: torch.Te
 
 def held_levels(denoise_mask: torch.Tensor, samples: torch.Tensor) -> list[int]:
     """The levels that a noise mask keeps as they are, whole."""
-    mask = comfy.utils.reshape_mask(denoise_mask, samples.shape)
+    mask = denoise_mask
+    if mask.shape != samples.shape:
+        mask = comfy.utils.reshape_mask(mask, samples.shape)
     return [i for i in range(samples.shape[0]) if not bool(mask[i].any())]
 
 

@@ -34,7 +34,7 @@ class ZoomLevelMask(io.ComfyNode):
         chosen = parse_int_ranges(regenerate, len(levels), "regenerate")
         if not chosen:
             raise ValueError('regenerate is empty: name at least one level, such as "2, 5-7".')
-        mask = torch.zeros(len(levels), 1, *samples.shape[-2:])
+        mask = torch.zeros(len(levels), 1, *samples.shape[2:])
         mask[chosen] = 1
         return io.NodeOutput({**latent, "noise_mask": mask})
 
