@@ -1,5 +1,6 @@
 """The pack's nodes, one file per concern."""
 
-from . import advanced, editing, guides, prompts, sampling
+from . import advanced, demo, editing, guides, prompts, sampling, stack, video
 
-NODES = [node for part in (prompts, sampling, guides, editing, advanced) for node in part.NODES]
+PARTS = (prompts, sampling, stack, video, guides, editing, advanced, demo)
+NODES = [node for part in PARTS for node in part.NODES]
