@@ -40,6 +40,7 @@ class ComfyServer:
         cpu: bool = False,
         output: Path | None = None,
         models: Path | None = None,
+        port: int = 0,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -48,7 +49,7 @@ class ComfyServer:
         self.output = output or self.base / "output"
         self.arguments, self.environment = list(arguments), dict(environment or {})
         self.log_path = self.base / "server.log"
-        self.port = 0
+        self.port = port  # 0: a free one
         self._process: subprocess.Popen | None = None
 
     @property
@@ -76,7 +77,7 @@ class ComfyServer:
     def start(self, timeout: float = 180.0, on_wait: Callable[[float], None] | None = None) -> None:
         """Start the server and wait until it answers; `on_wait(seconds)` is called while waiting."""
         self._make_folders()
-        self.port = free_port()
+        self.port = self.port or free_port()
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", **self.environment}
         with open(self.log_path, "wb") as log:
             self._process = processes.spawn(

@@ -22,6 +22,7 @@ PROMPT_NODE, PROMPT_INPUT = "ZoomPromptList", "prompts"
 _NEVER, _BYPASS = 2, 4  # the frontend's LGraphEventMode
 _NOTES = {"Note", "MarkdownNote"}
 _WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR", "CURVE", "BOUNDING_BOX", "COMFY_DYNAMICCOMBO_V3"}
+_BROWSER_ONLY = {"LOAD_3D", "WEBCAM", "AUDIO_RECORD"}
 _SEEDS = {"seed", "noise_seed"}
 _AFTER_GENERATE = {"fixed", "increment", "decrement", "randomize", "increment-wrap"}
 
@@ -202,6 +203,8 @@ class _Converter:
     def _convert(self, node: Node) -> dict[str, Any]:
         info = self._info[node["type"]]
         values = node.get("widgets_values") or []
+        if any(kind in _BROWSER_ONLY for _, kind, _ in _specs(info.get("input", {}))):
+            raise WorkflowError(f"the node {node['type']} takes its input in the browser only; it cannot be queued from here")
         inputs = {name: values[slot] for name, slot in widget_slots(node, info).items()}
         _add_defaults(info.get("input", {}), "", inputs)
         # A bare list would be read as a link.

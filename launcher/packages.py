@@ -1,0 +1,122 @@
+"""Running pip: with its progress on one line, its output in a log, and its failures explained."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Sequence
+
+from . import processes
+from .cache import VARIABLE
+from .console import Problem, Status
+
+_TAIL_LINES = 12
+_COLLECTING = re.compile(r"Collecting ([A-Za-z0-9._-]+)")
+_DOWNLOADING = re.compile(r"\s*Downloading (\S+?)(?:-\d\S*)? \(([\d.]+ [kMG]?B)\)")
+_INSTALLING = re.compile(r"Installing collected packages: (.*)")
+
+# What pip says, and what that means for the person. The first that matches is told.
+_EXPLANATIONS = [
+    (r"No space left on device|Errno 28|not enough space on the disk", f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk."),
+    (r"DO NOT MATCH THE HASHES", "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be trusted."),
+    (
+        r"Retrying \(|NewConnectionError|Max retries exceeded|name resolution|getaddrinfo failed|ConnectTimeout|ReadTimeout|Connection aborted|ProxyError|SSLError|IncompleteRead",
+        "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if you use them), then start again: what was downloaded is kept.",
+    ),
+    (r"No matching distribution found|is not a supported wheel", "There is no such package for this computer and Python version."),
+    (r"Permission denied|Access is denied", f"A file could not be written. Set {VARIABLE} to a folder of your own."),
+]
+
+
+class Pip:
+    """pip of one Python, writing its log to one file."""
+
+    def __init__(self, python: Path, log_path: Path, scratch: Path) -> None:
+        self._python, self._log_path, self._scratch = python, log_path, scratch
+
+    def run(self, arguments: Sequence[str], status: Status, site_packages: Path | None = None) -> None:
+        """Run pip with these arguments; Problem when it fails."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        # Wheels are unpacked in the temporary folder, which is often too small for torch.
+        environment = {**os.environ, **{name: str(self._scratch) for name in ("TMPDIR", "TEMP", "TMP")}}
+        environment.pop("PYTHONPATH", None)
+        options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+        command = [self._python, "-m", "pip", arguments[0], *options, *arguments[1:]]
+        code = run_logged(command, self._log_path, status, _Reader(status, site_packages), environment)
+        if code:
+            raise Problem(self._explain(code))
+
+    def _explain(self, code: int) -> str:
+        log = self._log_path.read_text("utf-8", "replace")
+        meaning = next((text for pattern, text in _EXPLANATIONS if re.search(pattern, log)), "")
+        tail = "\n".join("    " + line for line in log.splitlines()[-_TAIL_LINES:])
+        return f"Installing packages failed (pip ended with code {code}).\n{meaning}\n{tail}\nThe whole log: {self._log_path}"
+
+
+def run_logged(
+    command: Sequence[str | Path],
+    log_path: Path,
+    status: Status,
+    on_lines: Callable[[list[str]], None],
+    environment: dict[str, str],
+) -> int:
+    """Run a command with its output in a file, handing on new lines (or none) a few times a second; its exit code."""
+    # The file is polled instead of a pipe read, because a blocked read cannot be interrupted on Windows.
+    with open(log_path, "wb") as log:
+        process = processes.spawn(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    rest = ""
+    try:
+        with open(log_path, encoding="utf-8", errors="replace") as output:
+            while True:
+                code = process.poll()
+                *lines, rest = (rest + output.read()).split("\n")
+                on_lines(lines)
+                if code is not None:
+                    return code
+                time.sleep(0.2)
+    finally:
+        processes.stop(process)
+
+
+class _Reader:
+    """Turns pip's lines into a status."""
+
+    def __init__(self, status: Status, site_packages: Path | None) -> None:
+        self._status, self._site_packages = status, site_packages
+        self._seen: set[str] = set()
+        self._to_install = self._before = 0
+        self._detail, self._topic = "", ""
+
+    def __call__(self, lines: list[str]) -> None:
+        for line in lines:
+            self._read(line)
+        if self._to_install and self._site_packages:
+            done = min(self._installed() - self._before, self._to_install)
+            self._detail = f"installing: {done} of {self._to_install} packages"
+        self._status.show(self._detail, self._topic)
+
+    def _read(self, line: str) -> None:
+        if match := _COLLECTING.match(line):
+            self._seen.add(match[1].lower())
+            self._say(f"finding {match[1]} (package {len(self._seen)})", "finding packages")
+        elif match := _DOWNLOADING.match(line):
+            self._say(f"downloading {match[1]}, {match[2]} (package {len(self._seen)})", _big_download(match))
+        elif match := _INSTALLING.match(line):
+            self._to_install = match[1].count(",") + 1
+            self._before = self._installed()
+            self._say(f"installing {self._to_install} packages", "installing")
+
+    def _say(self, detail: str, topic: str) -> None:
+        self._detail, self._topic = detail, topic or self._topic
+        self._status.show(self._detail, self._topic)
+
+    def _installed(self) -> int:
+        return len(list(self._site_packages.glob("*.dist-info"))) if self._site_packages else 0
+
+
+def _big_download(match: re.Match[str]) -> str:
+    """A topic of its own for downloads that take long, so that a log shows them too."""
+    return f"downloading {match[1]}" if match[2].endswith("GB") or (match[2].endswith("MB") and float(match[2][:-3]) > 100) else ""
