@@ -107,7 +107,11 @@ class ZoomStack:
         layers = self.layers.to(device="cpu", dtype=torch.float16).contiguous()
         beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
+            # safetensors makes its files private; this one gets what any new file has.
+            beside.touch()
+            mode = beside.stat().st_mode
             save_file({"layers": layers}, beside, metadata)
+            os.chmod(beside, mode)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)

@@ -1,0 +1,95 @@
+"""What is measured on rendered frames."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_WINDOW = 96
+
+
+def psnr(picture: np.ndarray, exact: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, peak 1."""
+    return float(-10 * np.log10(np.mean((picture - exact) ** 2)))
+
+
+def displacements(picture: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """[5, 2]: how far (x, y) in pixels the centre and the four corners lie from their place.
+
+    One step of Lucas and Kanade (1981) against the exact picture, in windows at most 96 pixels wide.
+    """
+    size = exact.shape[0]
+    window = min(_WINDOW, size // 3)
+    starts = [(size - window) // 2] * 2, (0, 0), (0, size - window), (size - window, 0), (size - window,) * 2
+    down, across = np.gradient(exact)
+    result = []
+    for top, left in starts:
+        # The outermost pixels have no neighbours to resample from.
+        cut = slice(top + 4, top + window - 4), slice(left + 4, left + window - 4)
+        slopes = np.stack([across[cut].ravel(), down[cut].ravel()], axis=1)
+        difference = (exact[cut] - picture[cut]).ravel()
+        result.append(np.linalg.lstsq(slopes, difference, rcond=None)[0])
+    return np.array(result)
+
+
+def motion(places: np.ndarray, size: int, rate: float) -> dict[str, float]:
+    """Figures of a video from displacements [F, 5, 2] and the zoom rate (ln, a frame) it should have.
+
+    speed: p99 / p1 of the zoom rate as the corners show it. jitter: rms of the corners' error.
+    step: the centre's largest jump between frames. Both in pixels.
+    """
+    window = min(_WINDOW, size // 3)
+    radius = (size - window) / 2
+    signs = np.array([(-1, -1), (1, -1), (-1, 1), (1, 1)])
+    scale = 1 + (places[:, 1:] * signs).mean(axis=(1, 2)) / radius
+    rates = rate + np.diff(np.log(scale))
+    low, high = np.percentile(rates, [1, 99])
+    return {
+        "speed p99/p1": high / low,
+        "corner jitter px": float(np.sqrt((places[:, 1:] ** 2).sum(-1).mean())),
+        "centre step px": float(np.linalg.norm(np.diff(places[:, 0], axis=0), axis=1).max()),
+    }
+
+
+def crossing_ratio(differences: np.ndarray, crossings: list[int]) -> float:
+    """How much the frame differences at level crossings stand out: the largest relative deviation
+    from the mean of the two before and the two after; differences[i] is between frames i and i + 1."""
+    worst = 0.0
+    for frame in crossings:
+        around = np.mean([differences[frame - 3 : frame - 1], differences[frame + 1 : frame + 3]])
+        worst = max(worst, float(np.abs(differences[frame - 1 : frame + 1] / around - 1).max()))
+    return worst
+
+
+def colour_step(error: np.ndarray, begin: float, end: float, width: int = 2) -> float:
+    """Step across the sides of the square [begin, end) in an error picture [H, W, 3] whose
+    channels are off by +, -, +: the mean over each side just inside against just outside, in
+    units of one channel. What the three channels share, texture, cancels."""
+    contrast = 0.5 * (0.5 * (error[..., 0] + error[..., 2]) - error[..., 1])
+    low, high = round(begin), round(end)
+    if low < width or high + width > error.shape[0] or high - low < 8 * width:
+        return 0.0
+    along = slice(low + 2 * width, high - 2 * width)
+    steps = []
+    for plane in (contrast, contrast.T):
+        for inside, outside in (
+            (slice(low, low + width), slice(low - width, low)),
+            (slice(high - width, high), slice(high, high + width)),
+        ):
+            steps.append(plane[inside, along].mean() - plane[outside, along].mean())
+    return float(np.abs(steps).max())
+
+
+def edge_excess(picture: np.ndarray, begin: float, end: float) -> float:
+    """How much the picture [H, W] changes across the sides of a square, against lines nearby: 1
+    where the border cannot be told, 1.5 where it is half as strong again as the texture."""
+    low, high = round(begin), round(end)
+    if low < 12 or high + 12 > picture.shape[0] or high - low < 48:
+        return 1.0
+    along = slice(low, high)
+    at, near = [], []
+    for plane in (picture, picture.T):
+        jumps = np.abs(np.diff(plane, axis=0))[:, along].mean(axis=1)
+        for edge in (low, high):
+            at.append(jumps[edge - 2 : edge + 1].max())
+            near.append(np.concatenate([jumps[edge - 12 : edge - 4], jumps[edge + 4 : edge + 12]]).max())
+    return float(np.mean(at) / np.mean(near))

@@ -1,0 +1,222 @@
+"""Quality, misfits, speed and memory of the renderer, beside the usual crop-and-resize loop.
+
+    python benchmarks/render.py            everything but memory, about a minute
+    python benchmarks/render.py --memory   peak memory of 10 s against 100 s of video, and of 4K
+    python benchmarks/render.py --only quality|misfits|speed
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import measure, memory, usual_loop  # noqa: E402
+from benchmarks.plane_waves import PlaneWaves, frames  # noqa: E402
+from zoom_core import Geometry, ZoomLevels, blend  # noqa: E402
+from zoom_core.camera import Camera  # noqa: E402
+from zoom_core.seams import blend_agreeing, fuse  # noqa: E402
+from zoom_core.stack import ZoomStack  # noqa: E402
+from zoom_core.stream import stream_frames  # noqa: E402
+from zoom_core.view import StackRenderer  # noqa: E402
+
+LEVELS, ZOOM, FRAMES_PER_LEVEL = 6, 2.0, 60
+
+
+def table(title: str, rows: list[dict[str, object]]) -> None:
+    """Prints rows of one set of columns as a Markdown table."""
+    print(f"\n### {title}\n")
+    print("| " + " | ".join(rows[0]) + " |")
+    print("|" + "---|" * len(rows[0]))
+    for row in rows:
+        cells = (f"{v:.4g}" if isinstance(v, float) and abs(v) < 10 else f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values())
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def view_in_level_0(geometry: Geometry, camera: Camera, frame: int) -> tuple[float, float, float, float]:
+    """(left, top, width, height) of a frame in fractions of level 0's frame."""
+    view = camera.view(frame)
+    left, top, width, height = frames(geometry)[view.level]
+    return left + view.left * width, top + view.top * height, view.width * width, view.height * height
+
+
+def quality(size: int, every: int) -> None:
+    """Against the exact picture of the scene at every zoom, seen at full and at half size."""
+    levels = ZoomLevels.uniform(LEVELS, ZOOM)
+    geometry = levels.resolve(size, size)
+    scene = PlaneWaves(ZOOM ** (LEVELS - 1), size)
+    pictures = scene.levels(geometry)
+    camera = Camera(geometry, FRAMES_PER_LEVEL, 1.0)
+    numbers = range(0, len(camera), every)
+    crossings = [i for i, n in enumerate(numbers) if camera.zoom(n) in range(1, LEVELS - 1)]
+    stack = ZoomStack(torch.from_numpy(pictures).float()[:, None].repeat(1, 3, 1, 1), geometry, levels)
+    bytes_ = np.repeat((np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=3)
+    rows = []
+    for output in (size, size // 2):
+        renderer = StackRenderer(stack, output, output)
+        makers: dict[str, Callable[[float], np.ndarray]] = {
+            "Zoom Stack": lambda z: renderer.render(z)[0].numpy(),
+            "crop and resize": lambda z: usual_loop.frame(bytes_, ZOOM, z, output)[..., 0] / 255.0,
+        }
+        results = {name: ([], [], []) for name in makers}
+        before = {}
+        for number in numbers:
+            left, top, width, height = view_in_level_0(geometry, camera, number)
+            exact = scene.picture(left, top, width, height, output, output)
+            for name, make in makers.items():
+                picture = make(camera.zoom(number))
+                values, places, differences = results[name]
+                values.append(measure.psnr(picture, exact.clip(0, 1)))
+                places.append(measure.displacements(picture, exact))
+                if name in before:
+                    differences.append(float(np.sqrt(np.mean((picture - before[name]) ** 2))))
+                before[name] = picture
+        rate = np.log(ZOOM) * every / FRAMES_PER_LEVEL
+        for name, (values, places, differences) in results.items():
+            rows.append(
+                {"output": f"{output} x {output}", "renderer": name, "PSNR mean": np.mean(values), "PSNR worst": min(values)}
+                | measure.motion(np.array(places), output, rate)
+                | {"crossing, largest change %": 100 * measure.crossing_ratio(np.array(differences), crossings)}
+            )
+    table(f"Quality: {LEVELS} levels of {size} x {size}, zoom {ZOOM:g}, {FRAMES_PER_LEVEL // every} frames a level measured", rows)
+
+
+def misfits(size: int, every: int) -> None:
+    """Neighbours that differ by 16/255 in colour and 2 px in place, as independent upscaling leaves them."""
+    levels = ZoomLevels.uniform(LEVELS, ZOOM)
+    geometry = levels.resolve(size, size)
+    scene = PlaneWaves(ZOOM ** (LEVELS - 1), size)
+    angles = np.random.default_rng(3).random(LEVELS) * 2 * np.pi
+    shifts = [(0.0, 0.0)] + [(2 * np.cos(a), 2 * np.sin(a)) for a in angles[1:]]
+    grey = torch.from_numpy(scene.levels(geometry, shifts)).float()[:, None]
+    tint = torch.tensor([8.0, -8.0, 8.0]) / 255 * (-1.0) ** torch.arange(LEVELS)[:, None]
+    images = grey + tint[:, :, None, None]
+    camera = Camera(geometry, FRAMES_PER_LEVEL, 1.0)
+    numbers = [n for n in range(0, len(camera), every)]
+    makers = {
+        "ZoomStackRender": fuse(images, geometry),
+        "ZoomStackRender, blending none": fuse(images, geometry, "none"),
+        "feather 0": blend_agreeing(images, geometry, "multi-resolution"),
+        "the paper's blend alone": blend(images, geometry),
+    }
+    bytes_ = (images.clamp(0, 1) * 255).round().byte().movedim(1, -1).contiguous().numpy()
+    rows = []
+    for name in (*makers, "crop and resize"):
+        if name in makers:
+            renderer = StackRenderer(ZoomStack(makers[name], geometry, levels), size, size)
+            make = renderer.frame
+            energy = np.min(_finest_energy(makers[name]) / _finest_energy(images))
+        else:
+            energy, make = 1.0, lambda z: usual_loop.frame(bytes_, ZOOM, z, size)
+        steps, excess, pictures = [], [], {}
+        for number in numbers:
+            zoom = camera.zoom(number)
+            view = view_in_level_0(geometry, camera, number)
+            exact = scene.picture(*view, size, size)
+            picture = make(zoom) / 255.0
+            magnified = ZOOM ** (zoom - int(zoom)) / ZOOM
+            begin, end = size * (1 - magnified) / 2, size * (1 + magnified) / 2
+            steps.append(255 * measure.colour_step(picture - exact[..., None], begin, end))
+            excess.append(measure.edge_excess(picture.mean(-1), begin, end))
+        around = [make(2 + k / FRAMES_PER_LEVEL) / 255.0 for k in range(-4, 5)]
+        differences = np.array([np.sqrt(np.mean((b - a) ** 2)) for a, b in zip(around, around[1:])])
+        rows.append(
+            {
+                "levels": name,
+                "colour step at border, /255, worst": max(steps),
+                "border against texture, worst": max(excess),
+                "finest band energy kept %": 100 * float(energy),
+                "crossing, largest change %": 100 * measure.crossing_ratio(differences, [4]),
+            }
+        )
+    table(f"Misfits: colour steps of 16/255 and shifts of 2 px, {LEVELS} levels of {size} x {size}", rows)
+
+
+def _finest_energy(images: torch.Tensor) -> np.ndarray:
+    """[N]: energy of detail that half the size cannot show, each level by itself."""
+    spectrum = torch.fft.rfft2(images - images.mean((-2, -1), keepdim=True))
+    rows = torch.fft.fftfreq(images.shape[-2])[:, None].abs()
+    columns = torch.fft.rfftfreq(images.shape[-1])[None].abs()
+    fine = torch.maximum(rows, columns) >= 0.25
+    return (spectrum.abs() ** 2 * fine).sum((1, 2, 3)).numpy()
+
+
+def encode(frames_: Iterator[np.ndarray], path: str, width: int, height: int) -> int:
+    """Writes h264 with core SaveVideo's defaults; returns how many frames came."""
+    import av
+
+    count = 0
+    with av.open(path, mode="w") as output:
+        stream = output.add_stream("h264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for pixels in frames_:
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+            output.mux(stream.encode(frame))
+            count += 1
+        output.mux(stream.encode(None))
+    return count
+
+
+def speed(size: int, count: int) -> None:
+    """Frames a second, rendering alone and with h264."""
+    levels = ZoomLevels.uniform(LEVELS, ZOOM)
+    geometry = levels.resolve(size, size)
+    pictures = PlaneWaves(ZOOM ** (LEVELS - 1), size).levels(geometry)
+    stack = ZoomStack(torch.from_numpy(pictures).float()[:, None].repeat(1, 3, 1, 1), geometry, levels)
+    bytes_ = np.repeat((np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=3)
+    zooms = [1 + i / FRAMES_PER_LEVEL for i in range(count)]
+    ready = [usual_loop.frame(bytes_, ZOOM, z, size) for z in zooms]
+    sources: dict[str, Callable[[], Iterator[np.ndarray]]] = {
+        "Zoom Stack": lambda: stream_frames(stack, zooms, size, size),
+        "crop and resize": lambda: (usual_loop.frame(bytes_, ZOOM, z, size) for z in zooms),
+        "encoding alone": lambda: iter(ready),
+    }
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, source in sources.items():
+            start = time.perf_counter()
+            for _ in source():
+                pass
+            alone = count / (time.perf_counter() - start)
+            start = time.perf_counter()
+            encode(source(), os.path.join(folder, "video.mp4"), size, size)
+            both = count / (time.perf_counter() - start)
+            rows.append(
+                {
+                    "renderer": name,
+                    "frames a second": alone if name != "encoding alone" else "",
+                    "with h264": both,
+                }
+            )
+    table(f"Speed: {size} x {size} from {size} x {size}, {count} frames, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads", rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["quality", "misfits", "speed"])
+    parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--full", action="store_true", help="measure every frame, not every third")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        table("Peak memory, MiB above the stack itself, encoding included", memory.rows())
+        return
+    every = 1 if arguments.full else 3
+    if arguments.only in (None, "quality"):
+        quality(512, every)
+    if arguments.only in (None, "misfits"):
+        misfits(512, 4 * every)
+    if arguments.only in (None, "speed"):
+        speed(1024, 120)
+
+
+if __name__ == "__main__":
+    main()
