@@ -102,9 +102,6 @@ class Agreement:
         return self._agree(denoised, sigma, main=True)
 
     def _agree(self, denoised: torch.Tensor, sigma: float, main: bool) -> torch.Tensor:
-        if self._held is not None:
-            mask, kept = self._held
-            denoised = denoised * mask + kept * (1 - mask)
         fits = [fit for fit, (low, high) in self._fits if low <= sigma <= high]
         if self._settings.update == "iterative":
             if not main:
@@ -114,6 +111,9 @@ class Agreement:
             return denoised
         else:
             agree = lambda images: consolidate(images, self._geometry, self._settings.blending, fits)
+        if self._held is not None:
+            mask, kept = self._held
+            denoised = denoised * mask + kept * (1 - mask)
         if self._pixels is not None:
             return self._pixels.change(denoised, agree)
         return as_images(agree, denoised)

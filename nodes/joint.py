@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import comfy.model_patcher
 import comfy.patcher_extension
@@ -140,13 +141,13 @@ class JointGuider(comfy.samplers.CFGGuider):
 
     def predict_noise(self, x, timestep, model_options={}, seed=None):
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
-        comfy.patcher_extension.add_wrapper_with_key(
-            comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,
-            WRAPPER_KEY,
-            side_by_side.calc_cond_batch_wrapper,
-            model_options,
-            is_model_options=True,
-        )
+        for kind, wrapper in (
+            (comfy.patcher_extension.WrappersMP.CALC_COND_BATCH, side_by_side.calc_cond_batch_wrapper),
+            (comfy.patcher_extension.WrappersMP.APPLY_MODEL, partial(side_by_side.apply_model_wrapper, x.shape[0])),
+        ):
+            comfy.patcher_extension.add_wrapper_with_key(
+                kind, WRAPPER_KEY, wrapper, model_options, is_model_options=True
+            )
         # After the model's patches, before what a CFG++ sampler hooks in to read the unconditional estimate.
         patches = len(self.model_options.get("sampler_post_cfg_function", []))
         hooks = list(model_options.get("sampler_post_cfg_function", []))

@@ -9,10 +9,13 @@ and several GPUs.
 from __future__ import annotations
 
 import uuid
+from itertools import zip_longest
 from typing import Any
 
 import comfy.samplers
 import torch
+
+LEVEL_BITS = 0xFF
 
 
 def join(levels: torch.Tensor) -> torch.Tensor:
@@ -74,8 +77,13 @@ def _placed(entry: dict[str, Any], level: torch.Tensor, index: int, count: int) 
     placed["mask"] = _wide_mask(weight, index, count)
     placed["model_conds"] = {k: _InLevel(v, offset) for k, v in entry["model_conds"].items()}
     # Levels may share one conditioning; caches keyed by its id must not take them for one another.
-    placed["uuid"] = uuid.uuid4()
+    placed["uuid"] = _id_of_level(index)
     return placed
+
+
+def _id_of_level(index: int) -> uuid.UUID:
+    """A random id of a conditioning entry whose last bits tell the level."""
+    return uuid.UUID(int=(uuid.uuid4().int & ~LEVEL_BITS) | index)
 
 
 def place(level_conds: list[list[dict[str, Any]]], noise: torch.Tensor) -> list[dict[str, Any]]:
@@ -84,11 +92,13 @@ def place(level_conds: list[list[dict[str, Any]]], noise: torch.Tensor) -> list[
     noise: [N, C, .., H, W], for its shape and device.
     """
     count = len(level_conds)
-    return [
-        _placed(entry, torch.zeros_like(noise[:1]), index, count)
+    placed = [
+        [_placed(entry, torch.zeros_like(noise[:1]), index, count) for entry in entries]
         for index, entries in enumerate(level_conds)
-        for entry in entries
     ]
+    # The core evaluates the last entry first. Backwards, a call gets what it gets for a batch of N:
+    # all levels in order, once for each entry.
+    return [entry for ranked in zip_longest(*reversed(placed)) for entry in ranked if entry is not None]
 
 
 def calc_cond_batch_wrapper(executor, model, conds, x_in, timestep, model_options):
@@ -99,3 +109,29 @@ def calc_cond_batch_wrapper(executor, model, conds, x_in, timestep, model_option
     """
     results = executor(model, conds, join(x_in), timestep[:1], model_options)
     return [split(result, x_in.shape[0]) for result in results]
+
+
+class _Scattered(list):
+    """`cond_or_uncond` of a call of the model without all levels: tells whose a slice is, but not the batch's halves."""
+
+    def index(self, *args):
+        raise ValueError(
+            "a patch of the model (such as Self-Attention Guidance or Normalized Attention Guidance) needs all levels "
+            "in one call of the model, but they had to be cut up. Use fewer or smaller levels (memory), prompts of one "
+            "length, and no areas, masks, hooks or time ranges of single levels; or take the patch off."
+        )
+
+
+def apply_model_wrapper(count: int, executor, x, t, c_concat, c_crossattn, control, transformer_options, **conds):
+    """APPLY_MODEL wrapper: tells model patches of `count` levels what they hear of a batch of `count`.
+
+    Patches cut a call into as many slices as `cond_or_uncond` has entries, and take a slice for
+    the whole batch.
+    """
+    kinds, ids = transformer_options["cond_or_uncond"], transformer_options["uuids"]
+    levels = [identity.int & LEVEL_BITS for identity in ids]
+    batches = [kinds[i : i + count] for i in range(0, len(kinds), count)]
+    whole = levels == list(range(count)) * len(batches) and all(len(set(batch)) == 1 for batch in batches)
+    told = [batch[0] for batch in batches] if whole else _Scattered(kinds)
+    options = {**transformer_options, "cond_or_uncond": told}
+    return executor(x, t, c_concat, c_crossattn, control, options, **conds)

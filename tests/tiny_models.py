@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
+import comfy.cldm.cldm
+import comfy.controlnet
 import comfy.ldm.flux.model
-import comfy.ldm.qwen_image.model
 import comfy.ldm.wan.model
 import comfy.model_base
 import comfy.model_management
@@ -151,16 +152,22 @@ PREDICTIONS = {
 }
 
 
-def toy(prediction: str = "eps", channels: int = 4):
-    """A MODEL of the core's UNet at a hundredth of its width; prediction: "eps", "v" or "flow"."""
-    config = _ToyConfig(
-        dict(
-            image_size=32, in_channels=channels, out_channels=channels, model_channels=32, num_res_blocks=[1],
-            channel_mult=[1], transformer_depth=[1], transformer_depth_output=[0, 0],
-            transformer_depth_middle=-2, num_heads=2, num_head_channels=-1, use_spatial_transformer=True,
-            context_dim=TOY_CONTEXT, legacy=False, use_checkpoint=False,
-        )
+def _toy_unet(channels: int, middle: bool) -> dict[str, Any]:
+    return dict(
+        image_size=32, in_channels=channels, out_channels=channels, model_channels=32, num_heads=2,
+        num_res_blocks=[1, 1] if middle else [1], channel_mult=[1, 2] if middle else [1],
+        transformer_depth=[0, 1] if middle else [1], transformer_depth_output=[0] * 4 if middle else [0, 0],
+        transformer_depth_middle=1 if middle else -2, num_head_channels=-1,
+        use_spatial_transformer=True, context_dim=TOY_CONTEXT, legacy=False, use_checkpoint=False,
     )  # fmt: skip
+
+
+def toy(prediction: str = "eps", channels: int = 4, middle: bool = False):
+    """A MODEL of the core's UNet at a hundredth of its width; prediction: "eps", "v" or "flow".
+
+    middle: with a middle block, for patches that work there.
+    """
+    config = _ToyConfig(_toy_unet(channels, middle))
     config.latent_format = _ToyLatent(channels)
     config.sampling_settings = {"shift": 3.0} if prediction == "flow" else {}
     config.set_inference_dtype(torch.float32, None)
@@ -168,6 +175,29 @@ def toy(prediction: str = "eps", channels: int = 4):
     randomize(model.diffusion_model, f"toy {prediction} {channels}")
     device = comfy.model_management.get_torch_device()
     return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=torch.device("cpu"))
+
+
+def lora(model, name: str, rank: int = 2) -> dict[str, torch.Tensor]:
+    """A random LoRA for the matrices of a model, in the plain format that the core reads."""
+    generator = torch.Generator().manual_seed(_seed(name))
+    weights = {}
+    for key, weight in model.model.diffusion_model.state_dict().items():
+        if weight.ndim == 2:
+            stem = f"diffusion_model.{key.removesuffix('.weight')}"
+            weights[f"{stem}.lora_up.weight"] = torch.randn(weight.shape[0], rank, generator=generator) * 0.1
+            weights[f"{stem}.lora_down.weight"] = torch.randn(rank, weight.shape[1], generator=generator) * 0.1
+    return weights
+
+
+def controlnet(name: str = "control"):
+    """A random ControlNet for "sd1", detected and loaded by the core."""
+    config = _sd1(4)
+    config.pop("out_channels")
+    config.pop("transformer_depth_output")
+    module = comfy.cldm.cldm.ControlNet(
+        **config, hint_channels=3, dtype=torch.float32, device="cpu", operations=OPERATIONS
+    )
+    return comfy.controlnet.load_controlnet_state_dict(randomize(module, name).state_dict())
 
 
 def _entries(context: int, pooled: int, count: int, seed: int) -> list:

@@ -1,0 +1,394 @@
+"""The joint sampler with every kind of model, conditioning and model patch, beside the core's KSampler.
+
+Without blending every level must be what the core gives for it alone; with blending levels agree.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("comfy.samplers", reason="needs ComfyUI: run `python run.py test`")
+
+import comfy.hooks
+import comfy.sd
+import node_helpers
+import nodes
+import tiny_models
+import torch
+from comfy_extras import (
+    nodes_apg,
+    nodes_cfg,
+    nodes_easycache,
+    nodes_freelunch,
+    nodes_hypertile,
+    nodes_mahiro,
+    nodes_model_advanced,
+    nodes_nag,
+    nodes_pag,
+    nodes_sag,
+    nodes_slg,
+    nodes_tcfg,
+    nodes_tomesd,
+)
+from joint_runs import PLAIN, core_levels, difference, joint
+from zoom_core import ZoomLevels, consolidate
+
+CLOSE = 5e-5
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def folder(zoom_stack_pack, tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def toy(zoom_stack_pack):
+    return tiny_models.toy("eps", middle=True)
+
+
+@pytest.fixture
+def prompts():
+    return tiny_models.conditioning("toy", COUNT)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def check_equal(model, positive, negative, latent, mask=None, closeness=CLOSE, **changed) -> torch.Tensor:
+    """Assert that every level is the core's; gives the samples."""
+    given = {"samples": latent} if mask is None else {"samples": latent, "noise_mask": mask}
+    ours = joint(model, positive, negative, given, **changed, **PLAIN)
+    assert difference(ours, core_levels(model, positive, negative, latent, mask, **changed)) < closeness
+    return ours
+
+
+def check_agreement(model, positive, negative, latent, **changed) -> None:
+    """Assert that blended levels agree, and are not what they were without blending."""
+    count = max(len(positive), len(negative))
+    ours = joint(model, positive, negative, latent, **changed)
+    images = model.model.process_latent_in(ours).flatten(1, -3)
+    geometry = ZoomLevels.uniform(count).resolve(*ours.shape[-2:])
+    assert difference(consolidate(images, geometry), images) < 2e-5
+    plain = joint(model, positive, negative, latent, blending="none", **changed)
+    assert difference(ours, plain) > 0.01
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd3", "flux", "wan"])
+def test_checkpoints_that_the_core_detects(folder, kind):
+    model = tiny_models.load(kind, folder)
+    conds = tiny_models.conditioning(kind, 2)
+    latent = tiny_models.empty_latent(kind, 2, 8, 8)
+    check_equal(model, *conds, latent, steps=3)
+    check_agreement(model, *conds, latent, steps=3)
+    # A person gives the ordinary empty latent: channels and a time axis come from the model.
+    four = joint(model, *conds, torch.zeros(1, 4, 8, 8), steps=2)
+    assert four.shape == latent.shape
+
+
+def test_an_sd1_checkpoint_as_v_prediction(folder):
+    model = tiny_models.load("sd1", folder)
+    (model,) = nodes_model_advanced.ModelSamplingDiscrete().patch(model, "v_prediction", False)
+    conds = tiny_models.conditioning("sd1", 2)
+    check_equal(model, *conds, tiny_models.empty_latent("sd1", 2, 8, 8), steps=3)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 16])
+@pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
+def test_predictions_and_channels(zoom_stack_pack, prompts, prediction, channels):
+    model = tiny_models.toy(prediction, channels)
+    latent = torch.zeros(COUNT, channels, 8, 8)
+    for start in (latent, latent + random(*latent.shape)):
+        check_equal(model, *prompts, start, denoise=0.7)
+    check_agreement(model, *prompts, latent)
+
+
+def test_a_wide_and_an_odd_latent(toy, prompts):
+    for size in ((9, 16), (7, 11), (16, 6)):
+        check_equal(toy, *prompts, tiny_models.empty_latent("toy", COUNT, *size))
+        assert joint(toy, *prompts, tiny_models.empty_latent("toy", 1, *size)).shape == (COUNT, 4, *size)
+
+
+def test_a_lora_on_the_model(toy, prompts):
+    patched, _ = comfy.sd.load_lora_for_models(toy, None, tiny_models.lora(toy, "one"), 1.0, 0)
+    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    with_lora = check_equal(patched, *prompts, latent)
+    assert difference(with_lora, check_equal(toy, *prompts, latent)) > 0.01
+
+
+def test_lora_hooks_of_single_levels(toy, prompts):
+    """Level 0 has one LoRA, level 1 none, level 2 another that starts half-way."""
+    positive, negative = prompts
+
+    def hooked(conds, name, keyframes=None):
+        hooks = comfy.hooks.create_hook_lora(tiny_models.lora(toy, name), 1.0, 0.0)
+        if keyframes is not None:
+            hooks = hooks.clone()
+            hooks.set_keyframes_on_hooks(keyframes)
+        return comfy.hooks.set_conds_props(conds=conds, strength=1.0, set_cond_area="default", hooks=hooks)
+
+    late = comfy.hooks.HookKeyframeGroup()
+    late.add(comfy.hooks.HookKeyframe(0.0, start_percent=0.0))
+    late.add(comfy.hooks.HookKeyframe(1.0, start_percent=0.5))
+    first, first_negative = hooked([positive[0], negative[0]], "one")
+    (last,) = hooked([positive[2]], "two", late)
+    conds = [first, positive[1], last], [first_negative, negative[1], negative[2]]
+    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    changed = check_equal(toy, *conds, latent)
+    plain = check_equal(toy, positive, negative, latent)
+    assert [difference(changed[i : i + 1], plain[i : i + 1]) > 1e-3 for i in range(3)] == [True, False, True]
+    check_agreement(toy, *conds, latent)
+
+
+@pytest.fixture(scope="module")
+def sd1(folder):
+    return tiny_models.load("sd1", folder)
+
+
+def test_controlnets_of_single_levels(sd1):
+    """ComfyUI maps the list over the apply node: each level has its own hint, strength and range."""
+    positive, negative = tiny_models.conditioning("sd1", COUNT)
+    control = tiny_models.controlnet()
+    apply = nodes.ControlNetApplyAdvanced()
+    controlled = [], []
+    for i in range(COUNT):
+        hint = random(1, 64, 64, 3, seed=i)
+        end = 0.5 if i == 2 else 1.0
+        for out, cond in zip(
+            controlled, apply.apply_controlnet(positive[i], negative[i], control, hint, 0.5 * i, 0.0, end)
+        ):
+            out.append(cond)
+    latent = tiny_models.empty_latent("sd1", COUNT, 8, 8)
+    ours = check_equal(sd1, *controlled, latent, steps=3)
+    plain = check_equal(sd1, positive, negative, latent, steps=3)
+    assert [difference(ours[i : i + 1], plain[i : i + 1]) > 1e-3 for i in range(3)] == [False, True, True]
+    check_agreement(sd1, *controlled, latent, steps=3)
+
+
+def test_one_controlnet_for_all_levels(sd1):
+    positive, negative = tiny_models.conditioning("sd1", 2)
+    hint = random(1, 64, 64, 3)
+    pair = nodes.ControlNetApplyAdvanced().apply_controlnet(
+        positive[0], negative[0], tiny_models.controlnet(), hint, 1.0, 0.0, 1.0
+    )
+    check_equal(sd1, [pair[0]] * 2, [pair[1]], tiny_models.empty_latent("sd1", 2, 8, 8), steps=3)
+
+
+def test_areas_masks_combinations_and_ranges(toy, prompts):
+    """One level each: a feathered area over a background, a mask, two prompts over time, and percentages."""
+    positive, negative = tiny_models.conditioning("toy", 5)
+    extra, _ = tiny_models.conditioning("toy", 5, seed=9)
+    size = 24
+    area = nodes.ConditioningSetArea().append(extra[0], width=96, height=64, x=64, y=72, strength=0.8)[0]
+    percent = nodes.ConditioningSetAreaPercentage().append(extra[3], 0.5, 0.4, 0.25, 0.3, 1.5)[0]
+    masked = nodes.ConditioningSetMask().append(extra[1], random(1, 96, 96), "default", 0.7)[0]
+    bounds = torch.zeros(1, 96, 96)
+    bounds[:, 20:70, 10:60] = 1
+    bounded = nodes.ConditioningSetMask().append(extra[4], bounds, "mask bounds", 1.0)[0]
+    set_range, combine = nodes.ConditioningSetTimestepRange().set_range, nodes.ConditioningCombine().combine
+    levels = [
+        combine(positive[0], area)[0],
+        combine(positive[1], masked)[0],
+        combine(set_range(positive[2], 0.0, 0.4)[0], set_range(extra[2], 0.4, 1.0)[0])[0],
+        combine(positive[3], percent)[0],
+        combine(positive[4], bounded)[0],
+    ]
+    latent = tiny_models.empty_latent("toy", 5, size, size)
+    ours = check_equal(toy, levels, negative, latent)
+    plain = check_equal(toy, positive, negative, latent)
+    assert all(difference(ours[i : i + 1], plain[i : i + 1]) > 1e-3 for i in range(5))
+    check_agreement(toy, levels, negative, latent)
+
+
+def test_areas_of_a_model_with_a_time_axis(folder):
+    model = tiny_models.load("wan", folder)
+    positive, negative = tiny_models.conditioning("wan", 2)
+    extra, _ = tiny_models.conditioning("wan", 2, seed=9)
+    area = nodes.ConditioningSetArea().append(extra[0], width=64, height=32, x=32, y=48, strength=1.0)[0]
+    masked = nodes.ConditioningSetMask().append(extra[1], random(1, 1, 128, 128), "default", 1.0)[0]
+    levels = [nodes.ConditioningCombine().combine(positive[0], area)[0], positive[1] + masked]
+    check_equal(model, levels, negative, tiny_models.empty_latent("wan", 2, 16, 16), steps=3)
+
+
+def test_default_conditioning_is_refused(toy, prompts):
+    positive, negative = prompts
+    combined = comfy.hooks.set_default_conds_and_combine(
+        conds=[positive[0]], new_conds=[positive[1]]
+    )
+    with pytest.raises(ValueError, match="level 0: default conditioning .* is not supported"):
+        joint(toy, [combined[0], *positive[1:]], negative, tiny_models.empty_latent("toy", COUNT, 8, 8))
+
+
+def _patched(node, *arguments):
+    result = getattr(node(), node.FUNCTION)(*arguments) if hasattr(node, "FUNCTION") else node.execute(*arguments).args
+    return result[0]
+
+
+PATCHES = {
+    "rescale cfg": (nodes_model_advanced.RescaleCFG, 0.7),
+    "perturbed attention": (nodes_pag.PerturbedAttentionGuidance, 3.0),
+    "self-attention": (nodes_sag.SelfAttentionGuidance, 0.5, 2.0),
+    "normalized attention": (nodes_nag.NAGuidance, 5.0, 0.5, 1.5),
+    "free u": (nodes_freelunch.FreeU_V2, 1.3, 1.4, 0.9, 0.2),
+    "cfg zero star": (nodes_cfg.CFGZeroStar,),
+    "cfg norm": (nodes_cfg.CFGNorm, 0.8),
+    "tangential": (nodes_tcfg.TCFG,),
+    "adaptive projected": (nodes_apg.APG, 1.0, 5.0, 0.2),
+    "zero snr": (nodes_model_advanced.ModelSamplingDiscrete, "v_prediction", True),
+    "edm": (nodes_model_advanced.ModelSamplingContinuousEDM, "v_prediction", 120.0, 0.002),
+}
+# Rescaled by statistics or attention of a level, so they react to what little differs in float32.
+LOOSE = {"tangential": 1e-3, "zero snr": 5e-4}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_model_patches(toy, prompts, name):
+    node, *arguments = PATCHES[name]
+    patched = _patched(node, toy, *arguments)
+    latent = tiny_models.empty_latent("toy", COUNT, 16, 16)
+    ours = check_equal(patched, *prompts, latent, closeness=LOOSE.get(name, CLOSE))
+    assert difference(ours, core_levels(toy, *prompts, latent)) > 1e-3, "the patch must do something"
+    check_agreement(patched, *prompts, latent)
+
+
+@pytest.mark.parametrize("name", ["self-attention", "normalized attention"])
+def test_patches_that_need_all_levels_in_one_call_say_so(toy, prompts, name):
+    positive, negative = prompts
+    node, *arguments = PATCHES[name]
+    hooks = comfy.hooks.create_hook_lora(tiny_models.lora(toy, "one"), 1.0, 0.0)
+    hooked = comfy.hooks.set_conds_props(
+        conds=[positive[0], negative[0]], strength=1.0, set_cond_area="default", hooks=hooks
+    )
+    latent = tiny_models.empty_latent("toy", COUNT, 16, 16)
+    patched = _patched(node, toy, *arguments)
+    with pytest.raises(ValueError, match="needs all levels in one call of the model"):
+        joint(patched, [hooked[0], *positive[1:]], [hooked[1], *negative[1:]], latent)
+    # What all levels have is no trouble.
+    masked = [nodes.ConditioningSetMask().append(cond, random(1, 128, 128), "default", 1.0)[0] for cond in positive]
+    check_equal(patched, [a + b for a, b in zip(positive, masked)], negative, latent)
+
+
+def test_shifts_of_flow_models(folder, prompts):
+    latent = tiny_models.empty_latent("flux", 2, 8, 8)
+    flux = tiny_models.load("flux", folder)
+    conds = tiny_models.conditioning("flux", 2)
+    shifted = _patched(nodes_model_advanced.ModelSamplingFlux, flux, 2.0, 0.2, 512, 512)
+    assert difference(check_equal(shifted, *conds, latent), core_levels(flux, *conds, latent)) > 1e-3
+    flow = tiny_models.toy("flow")
+    shifted = _patched(nodes_model_advanced.ModelSamplingSD3, flow, 9.0)
+    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    assert difference(check_equal(shifted, *prompts, latent), core_levels(flow, *prompts, latent)) > 1e-3
+
+
+def test_patches_that_leave_out_layers(folder):
+    flux = tiny_models.load("flux", folder)
+    conds = tiny_models.conditioning("flux", 2)
+    latent = tiny_models.empty_latent("flux", 2, 8, 8)
+    skipping = _patched(nodes_slg.SkipLayerGuidanceDiT, flux, 3.0, 0.0, 1.0, "0", "0", 0.0)
+    assert difference(check_equal(skipping, *conds, latent), core_levels(flux, *conds, latent)) > 1e-3
+
+
+@pytest.mark.parametrize("node", [nodes_easycache.EasyCacheNode, nodes_easycache.LazyCacheNode])
+def test_caches_of_steps(toy, prompts, node):
+    """They skip by what changes over all levels; where they never skip, levels are those of single runs."""
+    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    never = _patched(node, toy, 0.0, 0.15, 0.95, False)
+    check_equal(never, *prompts, latent, steps=6)
+    often = _patched(node, toy, 2.0, 0.15, 0.95, False)
+    check_agreement(often, *prompts, latent, steps=10)
+    skipping = difference(joint(often, *prompts, latent, steps=10), joint(toy, *prompts, latent, steps=10))
+    assert skipping > 1e-4
+
+
+def test_patches_that_mix_a_batch_or_roll_dice_run(toy, prompts):
+    """Mahiro takes one mean over the batch, the others choose at random: no level has a single run to equal."""
+    latent = tiny_models.empty_latent("toy", COUNT, 16, 16)
+    for node, arguments in (
+        (nodes_mahiro.Mahiro, ()),
+        (nodes_tomesd.TomePatchModel, (0.3,)),
+        (nodes_hypertile.HyperTile, (64, 2, 0, False)),
+    ):
+        check_agreement(_patched(node, toy, *arguments), *prompts, latent)
+
+
+def inpainting(conds: list, latent: torch.Tensor, mask: torch.Tensor) -> list:
+    """What InpaintModelConditioning puts on each level's conditioning."""
+    return [
+        node_helpers.conditioning_set_values(
+            cond, {"concat_latent_image": latent[i : i + 1], "concat_mask": mask[i : i + 1]}
+        )
+        for i, cond in enumerate(conds)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["sd1-inpaint", "flux-fill"])
+def test_inpainting_models(folder, kind):
+    model = tiny_models.load(kind, folder)
+    latent = tiny_models.empty_latent(kind, 2, 8, 8)
+    latent = latent + random(*latent.shape)
+    mask = (random(2, 1, 64, 64, seed=3) > 0.5).float()
+    conds = [inpainting(side, latent, mask) for side in tiny_models.conditioning(kind, 2)]
+    check_equal(model, *conds, latent, mask, steps=3)
+    check_equal(model, *conds, latent, steps=3)
+    check_equal(model, *tiny_models.conditioning(kind, 2), latent, mask, steps=3)
+    check_agreement(model, *conds, latent, steps=3)
+
+
+def test_an_inpainting_area_takes_its_own_part_of_the_picture(folder):
+    model = tiny_models.load("flux-fill", folder)
+    latent = tiny_models.empty_latent("flux-fill", 2, 16, 16)
+    latent = latent + random(*latent.shape)
+    mask = (random(2, 1, 128, 128, seed=3) > 0.5).float()
+    positive, negative = (inpainting(side, latent, mask) for side in tiny_models.conditioning("flux-fill", 2))
+    positive[1] = nodes.ConditioningSetArea().append(positive[1], width=64, height=96, x=32, y=16, strength=1.0)[0]
+    positive[1] = positive[1] + positive[0]
+    check_equal(model, positive, negative, latent, steps=3)
+
+
+def test_reference_latents_of_edit_models(folder):
+    model = tiny_models.load("flux", folder)
+    positive, negative = tiny_models.conditioning("flux", 2)
+    positive = [
+        node_helpers.conditioning_set_values(cond, {"reference_latents": [random(1, 16, 6, 8 + 2 * i, seed=i)]}, append=True)
+        for i, cond in enumerate(positive)
+    ]
+    latent = tiny_models.empty_latent("flux", 2, 8, 8)
+    ours = check_equal(model, positive, negative, latent, steps=3)
+    assert difference(ours, core_levels(model, *tiny_models.conditioning("flux", 2), latent, steps=3)) > 1e-3
+    check_agreement(model, positive, negative, latent, steps=3)
+
+
+def test_a_noise_mask_keeps_what_it_covers(toy, prompts):
+    latent = random(COUNT, 4, 16, 16)
+    mask = torch.zeros(COUNT, 1, 16, 16)
+    mask[:, :, 4:12, 2:9] = 1
+    ours = check_equal(toy, *prompts, latent, mask)
+    assert difference(ours * (1 - mask), latent * (1 - mask)) < 1e-4
+
+
+def test_memory_may_cut_the_levels_into_several_calls(toy, prompts, monkeypatch):
+    """ComfyUI sizes the calls by free memory; the result stays the same."""
+    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    whole = joint(toy, *prompts, latent)
+    for batch in (1, 2, 4):
+        sizes = []
+        limited = toy.clone()
+        limited.set_model_unet_function_wrapper(
+            lambda run, a: sizes.append(len(a["input"])) or run(a["input"], a["timestep"], **a["c"])
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(type(toy.model), "memory_required", lambda self, shape, cond_shapes={}: float(shape[0] > batch) * 1e18)
+            cut = joint(limited, *prompts, latent)
+        assert max(sizes) <= batch and sum(sizes) == 6 * 4
+        assert difference(cut, whole) < CLOSE
+
+
+def test_nested_latents_and_clips_are_refused(toy, folder, prompts):
+    import comfy.nested_tensor
+
+    nested = comfy.nested_tensor.NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)])
+    with pytest.raises(ValueError, match="latent_image holds several latents at once"):
+        joint(toy, *prompts, nested)
+    with pytest.raises(ValueError, match="latent_image has 5 frames: joint sampling needs single images"):
+        joint(tiny_models.load("wan", folder), *tiny_models.conditioning("wan", 2), torch.zeros(2, 16, 5, 8, 8))
