@@ -13,10 +13,13 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 from torch.nn import functional as F
 
 from .captions import training_caption
@@ -146,25 +149,45 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--comfyui")
     parser.add_argument("--minutes", type=float, default=80, help="wall time; the learning rate is planned over it")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=16, help="pictures a step and process")
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="threads of each process")
+    parser.add_argument("--processes", type=int, default=1,
+                        help="share the batch among so many processes; on a busy CPU faster than threads")
     parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
     args = parser.parse_args()
-    import_comfy(args.comfyui)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     folder = args.work / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(-(-args.draw // SHARD)):
         write_shard((str(folder), number))
-    train(args, folder)
+    if args.processes == 1:
+        train(0, args, folder)
+    else:
+        (args.work / "meeting").unlink(missing_ok=True)
+        torch.multiprocessing.spawn(train, (args, folder), nprocs=args.processes)
 
 
-def train(args, folder: Path) -> None:
-    """The training loop; returns when the wall time is used up."""
+def shared_gradients(net: torch.nn.Module) -> torch.Tensor:
+    """One flat tensor that every parameter's gradient is a view of."""
+    flat = torch.zeros(sum(p.numel() for p in net.parameters()), device=next(net.parameters()).device)
+    start = 0
+    for p in net.parameters():
+        p.grad = flat[start:start + p.numel()].view_as(p)
+        start += p.numel()
+    return flat
+
+
+def train(rank: int, args, folder: Path) -> None:
+    """The training loop of process `rank`; returns when the wall time is used up."""
+    import_comfy(args.comfyui)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.processes > 1:
+        # A long timeout: a machine may be put to sleep in the middle of a step.
+        dist.init_process_group("gloo", init_method=(args.work / "meeting").resolve().as_uri(), rank=rank,
+                                world_size=args.processes, timeout=timedelta(hours=12))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
@@ -185,20 +208,25 @@ def train(args, folder: Path) -> None:
     data = Pictures(folder)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
-    rng = np.random.default_rng(step + 1)
-    generator = torch.Generator().manual_seed(step + 1)
+    rng = np.random.default_rng((step, rank))
+    generator = torch.Generator().manual_seed(step * 64 + rank)
+    gradients = shared_gradients(net)
     cast = torch.autocast(device, torch.bfloat16) if args.precision == "bf16" else nullcontext()
     start = time.monotonic() - used
     last_save = last_sheet = time.monotonic()
     log_path = args.work / "losses.csv"
     fresh = not log_path.exists()
     losses: list[float] = []
-    with open(log_path, "a", newline="") as log_file:
+    with open(log_path if rank == 0 else os.devnull, "a", newline="") as log_file:
         log = csv.writer(log_file)
         if fresh:
             log.writerow(("step", "minutes", "loss", "rate", "pictures"))
         while True:
             used = time.monotonic() - start
+            if args.processes > 1:
+                clock = torch.tensor([used])
+                dist.broadcast(clock, 0)
+                used = clock.item()
             done = used / (60 * args.minutes)
             if done >= 1.0:
                 break
@@ -216,22 +244,28 @@ def train(args, folder: Path) -> None:
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
             loss = F.mse_loss(out.float(), (noise - x).to(device))
-            optimizer.zero_grad(set_to_none=True)
+            gradients.zero_()
             loss.backward()
+            if args.processes > 1:
+                dist.all_reduce(gradients)
+                gradients /= args.processes
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
-            decay = min(0.999, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
+            if rank == 0:
+                decay = min(0.999, (1 + step) / (10 + step))
+                with torch.no_grad():
+                    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
             losses.append(loss.item())
             step += 1
+            if step % 200 == 0:
+                data.refresh()
+            if rank:
+                continue
             if step % 50 == 0:
                 log.writerow((step, f"{used / 60:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.looks)))
                 log_file.flush()
                 print(f"step {step}  {used / 60:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
                 losses.clear()
-            if step % 200 == 0:
-                data.refresh()
             if time.monotonic() - last_save > 240:
                 save(args, net, average, optimizer, step, used)
                 last_save = time.monotonic()
@@ -239,8 +273,9 @@ def train(args, folder: Path) -> None:
                 with cast:
                     write_sheet(average, tokenizer, args.work / f"sheet_{step:06d}.png")
                 last_sheet = time.monotonic()
-    save(args, net, average, optimizer, step, used)
-    write_sheet(average, tokenizer, args.work / "sheet_final.png", rows=4)
+    if rank == 0:
+        save(args, net, average, optimizer, step, used)
+        write_sheet(average, tokenizer, args.work / "sheet_final.png", rows=4)
 
 
 def save(args, net: Net, average: Net, optimizer, step: int, used: float) -> None:
