@@ -50,7 +50,7 @@ class Agreement:
         self._settings = settings
         self._model_sampling = model_sampling
         self._window = self._sigmas(settings)
-        self._last = float(sigmas[-2])
+        self._last = float(sigmas[-2:][0])
         self._held = None if denoise_mask is None else (denoise_mask, latent_image)
         self._latent_image = latent_image
         self._pixels: PixelSpace | None = pixels

@@ -81,7 +81,14 @@ class JointGuider(comfy.samplers.CFGGuider):
                 f"latent_image has a batch of {latent_image.shape[0]}, levels has {len(self._levels)} levels: "
                 "they must agree."
             )
+        if not torch.isfinite(latent_image).all():
+            raise ValueError("latent_image holds NaN or infinite values: something before the sampler went wrong.")
         samples = super().sample(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
+        if not torch.isfinite(samples).all():
+            raise ValueError(
+                "The model returned NaN or infinite values. Usual causes: it overflows in half precision (start ComfyUI "
+                "with --fp32-unet), a LoRA, patch or file that does not belong to it, or cfg far above what it takes."
+            )
         if denoise_mask is not None:
             # A sampler only comes back to a held latent up to rounding.
             for i in held_levels(denoise_mask, samples):
