@@ -5,14 +5,18 @@ estimates back. Tensors are [N, C, H, W] float32, levels on the first axis, leve
 """
 
 from .blending import blend
+from .camera import Camera
 from .consolidation import IterativeUpdate, consolidate
 from .geometry import Geometry, Inset
 from .levels import ZoomLevel, ZoomLevels
 from .operators import downscale, render_image, render_noise
 from .photograph import PhotoFit, ZoomGuide
 from .prompts import parse_prompts
+from .stack import ZoomStack
+from .view import render_view
 
 __all__ = [
+    "Camera",
     "Geometry",
     "Inset",
     "IterativeUpdate",
@@ -20,10 +24,12 @@ __all__ = [
     "ZoomGuide",
     "ZoomLevel",
     "ZoomLevels",
+    "ZoomStack",
     "blend",
     "consolidate",
     "downscale",
     "parse_prompts",
     "render_image",
     "render_noise",
+    "render_view",
 ]
