@@ -184,6 +184,7 @@ def train(rank: int, args, folder: Path) -> None:
     import_comfy(args.comfyui)
     if args.threads:
         torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
     if args.processes > 1:
         # A long timeout: a machine may be put to sleep in the middle of a step.
         dist.init_process_group("gloo", init_method=(args.work / "meeting").resolve().as_uri(), rank=rank,

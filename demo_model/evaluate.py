@@ -1,0 +1,173 @@
+"""What the demo model can do: `python -m demo_model.evaluate --work DIR` writes evaluation.json and a table.
+
+A classifier trained on drawn scenes judges samples. Captions are of kept-out combinations, worlds
+are of kept-out seeds. Stacks are sampled jointly with zoom_core at every Euler step.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .captions import FORMS, caption, held_out
+from .classifier import train_classifier
+from .data import FIRST_EVAL_SEED
+from .text import WordTokenizer, padded
+from .train import Net, import_comfy, sample
+from .world import KINDS, TONES, looks
+
+COLOR_SUBJECTS = ("a {} galaxy", "a {} nebula in space", "a {} gas giant", "a {} leaf up close", "{} plant cells under the microscope")
+STACKS = (
+    ("a galaxy cluster", "a blue spiral galaxy", "a purple nebula", "a star system with a yellow sun", "a blue planet seen from space", "a green continent in a blue sea"),
+    ("a purple nebula", "a star system with a yellow sun", "a planet like the earth, seen from space", "a green continent in a blue sea, with clouds", "a golden beach by a blue sea, from the air", "a green forest from above"),
+    ("a blue planet seen from space", "a green continent in a blue sea", "a coast with a sandy beach", "an autumn forest from the air", "an orange tree in autumn, from above", "a red maple leaf"),
+    ("a green continent in a blue sea", "a golden beach by a turquoise sea", "a green forest from above", "a green tree from above", "a green leaf in close-up", "green leaf cells under the microscope"),
+    ("a golden beach by a turquoise sea", "a green forest from above", "a green tree from above", "a green leaf in close-up", "green leaf cells under the microscope", "a green plant cell with a purple nucleus"),
+)
+STACK_START = (0, 2, 4, 5, 6)       # the kind of each stack's first level
+
+
+def read_net(path: Path) -> Net:
+    """The networks with the weights of a file."""
+    from safetensors.torch import load_file
+
+    net = Net()
+    net.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return net.eval()
+
+
+def encode(texts, tokenizer: WordTokenizer) -> torch.Tensor:
+    """Captions -> tokens [B, T]."""
+    return torch.tensor([padded(tokenizer(text)["input_ids"]) for text in texts])
+
+
+def unseen_captions(each: int) -> tuple[list[str], list[int]]:
+    """Captions of kept-out combinations, `each` a kind."""
+    rng = np.random.default_rng(7)
+    texts, kinds = [], []
+    for kind in range(len(KINDS)):
+        seed = FIRST_EVAL_SEED
+        found: list[str] = []
+        while len(found) < each:
+            seed += 1
+            look = looks(seed, apart=True)[kind]
+            forms = [form for form in FORMS if held_out(look, form)]
+            if forms:
+                found.append(caption(look, rng, forms[int(rng.integers(len(forms)))]))
+        texts += found
+        kinds += [kind] * each
+    return texts, kinds
+
+
+def judged_samples(net, judge, tokenizer, each: int, cfg: float, steps: int) -> dict:
+    """Accuracy of the kind on samples of unseen captions."""
+    texts, kinds = unseen_captions(each)
+    found = []
+    for start in range(0, len(texts), 24):
+        pictures = sample(net, encode(texts[start:start + 24], tokenizer), steps, cfg, seed=start)
+        with torch.no_grad():
+            found += judge(pictures).argmax(1).tolist()
+    right = np.array(found) == np.array(kinds)
+    return {"samples": len(texts), "accuracy": float(right.mean()),
+            "per_kind": {name: float(right[np.array(kinds) == n].mean()) for n, name in enumerate(KINDS)}}
+
+
+def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
+    """How far each colour word moves the mean colour, and whether it moves towards its own."""
+    words = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink")
+    means = {}
+    for word in words:
+        pictures = sample(net, encode([s.format(word) for s in COLOR_SUBJECTS], tokenizer), steps, cfg, seed=5)
+        means[word] = pictures.mean((-1, -2))           # [subjects, 3]
+    table = torch.stack([means[w] for w in words])       # [words, subjects, 3]
+    moved = table - table.mean(0, keepdim=True)
+    moved = moved - moved.mean(-1, keepdim=True)         # without brightness
+    targets = torch.tensor([TONES[w][1] for w in words])
+    targets = targets - targets.mean(0, keepdim=True)
+    targets = targets - targets.mean(-1, keepdim=True)
+    likeness = torch.nn.functional.cosine_similarity(moved[:, :, None], targets[None, None], dim=-1)
+    nearest = likeness.argmax(-1)
+    own = torch.nn.functional.cosine_similarity(moved, targets[:, None], dim=-1)
+    return {"words": list(words), "subjects": [s.format("...") for s in COLOR_SUBJECTS],
+            "mean_shift": float(moved.norm(dim=-1).mean()), "cosine_to_word": float(own.mean()),
+            "nearest_word_is_own": float((nearest == torch.arange(len(words))[:, None]).float().mean()),
+            "mean_rgb": {w: [round(float(v), 3) for v in means[w].mean(0)] for w in words}}
+
+
+@torch.no_grad()
+def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int = 24, cfg: float = 3.0, seed: int = 0) -> torch.Tensor:
+    """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first."""
+    from zoom_core import ZoomLevels, blend, render_image, render_noise
+
+    count = len(tokens)
+    geometry = ZoomLevels.uniform(count, zoom).resolve(64, 64)
+    both = torch.cat([tokens, torch.tensor([padded([1, 2])] * count)])
+    noise = render_noise(torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed)), geometry)
+    x = noise
+    sigmas = torch.linspace(1, 0, steps + 1)
+    for now, then in zip(sigmas[:-1], sigmas[1:]):
+        with_text, without = net(torch.cat([x, x]), now.expand(2 * count), both).float().chunk(2)
+        clean = x - now * (without + cfg * (with_text - without))
+        clean = render_image(blend(clean, geometry), geometry)
+        x = clean + then / now * (x - clean)
+    return (x * 0.5 + 0.5).clamp(0, 1)
+
+
+def judged_stacks(net, judge, tokenizer, seeds: int, zoom: float, cfg: float, steps: int) -> tuple[dict, torch.Tensor]:
+    """Accuracy of the kind over all levels of jointly sampled stacks, and the stacks."""
+    right, stacks = [], []
+    for texts, first in zip(STACKS, STACK_START):
+        for seed in range(seeds):
+            levels = sample_stack(net, encode(texts, tokenizer), zoom, steps, cfg, seed)
+            with torch.no_grad():
+                found = judge(levels).argmax(1)
+            right.append((found == torch.arange(first, first + len(texts))).float())
+            stacks.append(levels)
+    right = torch.stack(right)
+    return {"stacks": len(stacks), "levels": right.numel(), "zoom": zoom, "accuracy": float(right.mean()),
+            "per_stack": [float(v) for v in right.view(len(STACKS), -1).mean(1)]}, torch.stack(stacks)
+
+
+def main() -> None:
+    """Run everything and write the figures."""
+    import cv2
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="the folder of the training run (its pictures train the classifier)")
+    parser.add_argument("--comfyui")
+    parser.add_argument("--weights", type=Path, default=Path(__file__).with_name("zoom_demo.safetensors"))
+    parser.add_argument("--each", type=int, default=10, help="samples a kind")
+    parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
+    parser.add_argument("--cfg", type=float, default=3.0)
+    parser.add_argument("--zoom", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("evaluation.json"))
+    args = parser.parse_args()
+    import_comfy(args.comfyui)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    judge, accuracy = train_classifier(args.work / "pictures", args.work / "classifier.pt")
+    tokenizer = WordTokenizer.from_pretrained()
+    net = read_net(args.weights)
+    figures = {"steps": args.steps, "cfg": args.cfg, "classifier_on_held_out_scenes": accuracy}
+    print(f"classifier on held-out scenes: {accuracy:.1%}", flush=True)
+    figures["unseen_captions"] = judged_samples(net, judge, tokenizer, args.each, args.cfg, args.steps)
+    print(f"unseen captions, kind recognised: {figures['unseen_captions']['accuracy']:.1%}", flush=True)
+    for name, value in figures["unseen_captions"]["per_kind"].items():
+        print(f"    {name:16} {value:.0%}")
+    figures["colors"] = color_response(net, tokenizer, args.cfg, args.steps)
+    print("colour words: cosine to the word's own colour {cosine_to_word:.2f}, nearest word is the own one "
+          "{nearest_word_is_own:.0%}, mean shift {mean_shift:.3f}".format(**figures["colors"]), flush=True)
+    figures["stacks"], stacks = judged_stacks(net, judge, tokenizer, args.seeds, args.zoom, args.cfg, args.steps)
+    print(f"jointly sampled stacks, levels recognised: {figures['stacks']['accuracy']:.1%}", figures["stacks"]["per_stack"])
+    args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    rows = torch.cat([torch.cat(list(stack), -1) for stack in stacks], -2).permute(1, 2, 0).numpy()[..., ::-1]
+    cv2.imwrite(str(args.work / "stacks.png"), cv2.resize(np.round(rows * 255).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
+
+
+if __name__ == "__main__":
+    main()
