@@ -20,7 +20,7 @@ from comfy_api.v0_0_2 import Input, Types
 
 from ..zoom_core.camera import Camera
 from ..zoom_core.stack import ZoomStack
-from ..zoom_core.stream import stream_frames
+from ..zoom_core.stream import h264_options, stream_frames
 from ..zoom_core.view import StackRenderer
 
 AUDIO_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
@@ -184,8 +184,9 @@ class LazyZoomVideo(Input.Video):
         stream = output.add_stream("h264", rate=self.get_frame_rate())
         stream.width, stream.height = self._width, self._height
         stream.pix_fmt = "yuv420p10le" if ten_bits else "yuv420p"
+        stream.options = h264_options(self._width, self._height)
         if crf is not None:
-            stream.options = {"crf": str(crf)}
+            stream.options = stream.options | {"crf": str(crf)}
         audio = self._cut_audio()
         if audio:
             waveform = audio["waveform"][0].float().cpu().contiguous().numpy()

@@ -1,0 +1,62 @@
+"""ZoomStackFit: do these pictures fit into each other, and can they be made to?"""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.v0_0_2 import io, ui
+
+from ..zoom_core.fit import align_levels, check_fit, fit_picture
+from .images import images_from_levels, levels_for, levels_from_images
+from .stack import zoom_input
+from .types import CATEGORY, ZoomLevelsType
+
+
+class ZoomStackFit(io.ComfyNode):
+    """Reports how well neighbouring pictures fit, and optionally aligns them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomStackFit",
+            display_name="Check and Align Zoom Levels",
+            category=CATEGORY,
+            description="Checks how well your pictures fit into each other before they become a zoom, "
+            "and corrects small shifts, scales, rotations and colours.",
+            search_aliases=["align zoom images", "check zoom levels", "register images", "match colours"],
+            is_input_list=True,
+            inputs=[
+                io.Image.Input("images", tooltip="Your pictures, widest view first: a batch, or a list of one size."),
+                zoom_input(),
+                io.Boolean.Input("align", default=True, tooltip="Undo small shifts, scales and rotations between neighbours. Pictures that do not show the same place stay as they are, and the report names them."),
+                io.Boolean.Input("match_colour", default=True, tooltip="Give every picture the brightness and contrast that the one around it has there."),
+                ZoomLevelsType.Input("levels", optional=True, tooltip="Zooms and places of the levels. Without it every picture is centred and closer by zoom."),
+            ],
+            outputs=[
+                io.Image.Output("images", tooltip="The pictures, aligned and matched as asked, for Zoom Stack Render."),
+                io.String.Output("report", tooltip="One line for every pair of neighbours."),
+                io.Image.Output("picture", tooltip="A row for every pair: as the outer picture shows the place, as the inner one does, and the difference."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images, zoom, align, match_colour, levels=None) -> io.NodeOutput:
+        pictures = levels_from_images(images)
+        _, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
+        if align[0] or match_colour[0]:
+            pictures, fits = align_levels(pictures, geometry, align[0], match_colour[0])
+            after = check_fit(pictures, geometry)
+        else:
+            fits = after = check_fit(pictures, geometry)
+        lines = [fit.describe() for fit in fits] or ["One picture: there is nothing to compare."]
+        bad = [str(fit.inner) for fit in after if fit.verdict == "does not fit"]
+        if bad:
+            lines.append(
+                f"Level {', '.join(bad)} does not show the same place as the level before it: "
+                "check the order of the pictures and the zoom, or replace it."
+            )
+        report = "\n".join(lines)
+        shown = torch.from_numpy(fit_picture(pictures, geometry)).to(torch.float32).movedim(-1, 0)[None] / 255
+        return io.NodeOutput(images_from_levels(pictures), report, images_from_levels(shown), ui=ui.PreviewText(report))
+
+
+NODES = [ZoomStackFit]

@@ -1,0 +1,233 @@
+"""How well neighbouring levels fit, and bringing them to fit: shift, scale, rotation, colour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from kornia.geometry.transform import warp_affine
+
+from . import axes
+from .geometry import Geometry
+from .operators import check_levels, inset_axes, inset_view
+
+# Correlation of the two views of one place: from GOOD on nothing needs doing, below POOR they do
+# not show the same thing and no shift or colour will help.
+GOOD, POOR = 0.95, 0.5
+MIN_SIDE = 16
+MAX_SHIFT, MAX_SCALE, MAX_ROTATION = 0.15, 1.2, 10.0
+_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """How level `inner` fits into the level around it.
+
+    shift: (x, y) by which inner's picture is off, in pixels of the level around it.
+    scale, rotation: by how much inner is too large, and turned (degrees, clockwise).
+    colour: mean difference, inner minus outer, per channel in 0..1.
+    likeness, aligned: correlation of the two as they are, and once shift, scale and rotation are undone.
+    """
+
+    inner: int
+    shift: tuple[float, float]
+    scale: float
+    rotation: float
+    colour: tuple[float, ...]
+    likeness: float
+    aligned: float
+
+    @property
+    def verdict(self) -> str:
+        """"fits", "off" (alignment helps), "loose" (blending will hide it) or "does not fit"."""
+        if self.likeness >= GOOD:
+            return "fits"
+        if max(self.likeness, self.aligned) < POOR:
+            return "does not fit"
+        return "off" if self.aligned > self.likeness + 0.02 else "loose"
+
+    def describe(self) -> str:
+        """One line for people."""
+        colour = ", ".join(f"{255 * c:+.0f}" for c in self.colour)
+        return (
+            f"level {self.inner - 1} and {self.inner}: {self.verdict} "
+            f"(likeness {self.likeness:.2f}, aligned {self.aligned:.2f}; shift {self.shift[0]:+.1f}, "
+            f"{self.shift[1]:+.1f} px, scale {self.scale:.3f}, rotation {self.rotation:+.1f} degrees; "
+            f"colour {colour} of 255)"
+        )
+
+
+def _views(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inset of level i - 1 as it shows it, and as level i shows it: both [C, h, w]."""
+    vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
+    if min(vertical.count, horizontal.count) < MIN_SIDE:
+        raise ValueError(
+            f"level {i} covers only {horizontal.count} x {vertical.count} pixels of the level before it, "
+            f"at least {MIN_SIDE} x {MIN_SIDE} are needed to compare them: use larger pictures or a smaller zoom."
+        )
+    return inset_view(outer, vertical, horizontal), axes.apply("reduce", inner, vertical, horizontal)
+
+
+def _grey(view: torch.Tensor) -> np.ndarray:
+    """[h, w] float32 with zero mean and unit contrast, very coarse shades taken out: colour
+    steps and light must not pass for motion."""
+    grey = view.mean(0).cpu().numpy().astype(np.float32)
+    grey = cv2.GaussianBlur(grey, (0, 0), 0.7) - cv2.GaussianBlur(grey, (0, 0), max(min(grey.shape) / 8, 2))
+    return grey / max(float(grey.std()), 1e-6)
+
+
+def _likeness(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / max(math.sqrt(float((a * a).sum() * (b * b).sum())), 1e-12))
+
+
+def _register(still: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """[2, 3] float64: similarity that takes pixels of `still` to where `moving` shows the same.
+
+    Phase correlation for the shift, then enhanced correlation maximisation (Evangelidis and
+    Psarakis 2008) from coarse to fine. The identity where neither finds a better match.
+    """
+    window = cv2.createHanningWindow(still.shape[::-1], cv2.CV_32F)
+    (dx, dy), _ = cv2.phaseCorrelate(still, moving, window)
+    best, score = np.eye(2, 3, dtype=np.float32), _likeness(still, moving)
+    for guess in (np.float32([[1, 0, dx], [0, 1, dy]]), np.eye(2, 3, dtype=np.float32)):
+        warp = guess
+        for sigma in (3.0, 1.0, 0.0):
+            a, b = (cv2.GaussianBlur(v, (0, 0), sigma) if sigma else v for v in (still, moving))
+            try:
+                _, warp = cv2.findTransformECC(a, b, warp.copy(), cv2.MOTION_AFFINE, _STEPS, None, 3)
+            except cv2.error:
+                # It did not converge: what is known so far stands.
+                break
+            warp = _similarity(warp, still.shape)
+        found = _likeness(still, _moved(moving, warp))
+        if found > score and _plausible(warp, still.shape):
+            best, score = warp, found
+    return best.astype(np.float64)
+
+
+def _similarity(warp: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The nearest map of shift, scale and rotation that agrees with an affine one at the centre."""
+    center = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    place = warp[:, :2] @ center + warp[:, 2]
+    a, b = (warp[0, 0] + warp[1, 1]) / 2, (warp[1, 0] - warp[0, 1]) / 2
+    linear = np.array([[a, -b], [b, a]])
+    return np.concatenate([linear, (place - linear @ center)[:, None]], axis=1).astype(np.float32)
+
+
+def _parameters(warp: np.ndarray, shape: tuple[int, int]) -> tuple[tuple[float, float], float, float]:
+    """(shift of the centre, scale, rotation in degrees)."""
+    center = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    shift = warp[:, :2] @ center + warp[:, 2] - center
+    scale = math.hypot(warp[0, 0], warp[1, 0])
+    return (float(shift[0]), float(shift[1])), scale, math.degrees(math.atan2(warp[1, 0], warp[0, 0]))
+
+
+def _plausible(warp: np.ndarray, shape: tuple[int, int]) -> bool:
+    shift, scale, rotation = _parameters(warp, shape)
+    return (
+        math.hypot(*shift) <= MAX_SHIFT * min(shape)
+        and 1 / MAX_SCALE <= scale <= MAX_SCALE
+        and abs(rotation) <= MAX_ROTATION
+    )
+
+
+def _moved(moving: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    return cv2.warpAffine(
+        moving,
+        warp.astype(np.float32),
+        moving.shape[::-1],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[PairFit, np.ndarray]:
+    """The fit of a pair of levels [C, H, W], and the map that aligns it on the outer grid."""
+    outer_view, inner_view = _views(outer, inner, geometry, i)
+    still, moving = _grey(outer_view), _grey(inner_view)
+    warp = _register(still, moving)
+    shift, scale, rotation = _parameters(warp, still.shape)
+    colour = (inner_view.mean((1, 2)) - outer_view.mean((1, 2))).tolist()
+    fit = PairFit(
+        i, shift, scale, rotation, tuple(colour), _likeness(still, moving), _likeness(still, _moved(moving, warp))
+    )
+    return fit, warp
+
+
+def _aligned(inner: torch.Tensor, warp: np.ndarray, geometry: Geometry, i: int) -> torch.Tensor:
+    """The level [C, H, W] with a map known on the outer grid's inset undone on its own grid."""
+    vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
+    # Pixel p of the inset is pixel zoom * (p + 0.5) + first - 0.5 of the level itself.
+    own = np.eye(3)
+    for row, axis in ((0, horizontal), (1, vertical)):
+        own[row, row], own[row, 2] = axis.zoom, axis.first + 0.5 * axis.zoom - 0.5
+    there = own @ np.vstack([warp, [0, 0, 1]]) @ np.linalg.inv(own)
+    # kornia wants the map from source to target pixels.
+    matrix = torch.from_numpy(np.linalg.inv(there)[:2]).to(inner)[None]
+    size = inner.shape[-2:]
+    return warp_affine(inner[None], matrix, size, mode="bicubic", padding_mode="border", align_corners=True)[0].clamp(0, 1)
+
+
+def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> torch.Tensor:
+    """The level with each channel's mean and contrast (within bounds) as the level around it has them."""
+    outer_view, inner_view = (view.flatten(1) for view in _views(outer, inner, geometry, i))
+    gain = (outer_view.std(1) / inner_view.std(1).clamp_min(1e-4)).clamp(0.8, 1.25)
+    offset = outer_view.mean(1) - gain * inner_view.mean(1)
+    return (inner * gain[:, None, None] + offset[:, None, None]).clamp(0, 1)
+
+
+def check_fit(images: torch.Tensor, geometry: Geometry) -> list[PairFit]:
+    """How well every level of N pictures [N, C, H, W] fits into the one around it.
+
+    Raises ValueError where they do not match the geometry or are too small to compare.
+    """
+    check_levels(images, geometry, "images")
+    images = images.to(torch.float32)
+    return [_fit(images[i - 1], images[i], geometry, i)[0] for i in range(1, len(geometry))]
+
+
+def align_levels(
+    images: torch.Tensor, geometry: Geometry, align: bool = True, match_colour: bool = True
+) -> tuple[torch.Tensor, list[PairFit]]:
+    """Brings N pictures [N, C, H, W] to fit, from the outermost inwards; returns them with the
+    fits found on the way (each against the level around it as corrected by then).
+
+    align: undo shift, scale and rotation where that makes a pair more alike. Pairs that do not
+    show the same thing are left alone, and their PairFit says so.
+    match_colour: give each level the mean and contrast of what the level around it shows there.
+    Raises ValueError as `check_fit`.
+    """
+    check_levels(images, geometry, "images")
+    result, fits = images.to(torch.float32, copy=True), []
+    for i in range(1, len(geometry)):
+        fit, warp = _fit(result[i - 1], result[i], geometry, i)
+        fits.append(fit)
+        if fit.verdict == "does not fit":
+            continue
+        if align and fit.aligned > fit.likeness:
+            result[i] = _aligned(result[i], warp, geometry, i)
+        if match_colour:
+            result[i] = _matched(result[i - 1], result[i], geometry, i)
+    return result, fits
+
+
+def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np.ndarray:
+    """[rows, 3 * side, 3] uint8, a row a pair: the inset as the outer level shows it, as the inner
+    one does, and their difference four times as strong (grey: none)."""
+    images = images.to(torch.float32)
+    rows = []
+    for i in range(1, len(geometry)):
+        outer, inner = (view[:3].movedim(0, -1).cpu().numpy() for view in _views(images[i - 1], images[i], geometry, i))
+        height = max(round(side * outer.shape[0] / outer.shape[1]), 1)
+        cells = [cv2.resize(v, (side, height), interpolation=cv2.INTER_AREA) for v in (outer, inner, 0.5 + 2 * (inner - outer))]
+        row = np.rint(np.clip(np.concatenate(cells, axis=1), 0, 1) * 255).astype(np.uint8)
+        if row.shape[2] == 1:
+            row = np.repeat(row, 3, axis=2)
+        for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(row, f"{i - 1} > {i}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
+        rows.append(row)
+    return np.concatenate(rows) if rows else np.zeros((side, 3 * side, 3), np.uint8)
