@@ -1,0 +1,143 @@
+"""The demo model through ComfyUI's own nodes: it loads exactly, samples, and its text matters."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from demo_model.text import PAD, WordTokenizer, padded
+from demo_model.upscaler import SCALE, WEIGHTS, shrink
+from demo_model.world import KINDS, draw
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def loader(zoom_stack_pack):
+    return importlib.import_module("zoom_stack_pack.nodes.demo").ZoomDemoModelLoader
+
+
+@pytest.fixture(scope="module")
+def loaded(loader):
+    return loader.execute().args
+
+
+@pytest.fixture(scope="module")
+def stock(comfy_path):
+    """ComfyUI's own nodes.py."""
+    module = importlib.import_module("nodes")
+    assert Path(module.__file__).parent == comfy_path
+    return module
+
+
+def paint(stock, loaded, text, seed=1, steps=10, cfg=3.0, batch=2, sampler="euler"):
+    model, clip, vae = loaded
+    encode = stock.CLIPTextEncode().encode
+    latent = stock.EmptyLatentImage().generate(64, 64, batch)[0]
+    sampled = stock.KSampler().sample(model, seed, steps, cfg, sampler, "simple", encode(clip, text)[0], encode(clip, "")[0], latent)[0]
+    return stock.VAEDecode().decode(vae, sampled)[0], sampled
+
+
+def test_the_files_are_small():
+    folder = ROOT / "demo_model"
+    weights = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    assert 1_000_000 < weights <= 25_000_000
+    assert WEIGHTS.stat().st_size <= 3_000_000
+
+
+def test_stock_nodes_make_pictures_of_64_pixels(stock, loaded):
+    images, sampled = paint(stock, loaded, "a blue planet seen from space", steps=4)
+    assert images.shape == (2, 64, 64, 3) and sampled["samples"].shape == (2, 3, 64, 64)
+    assert torch.isfinite(images).all() and images.min() >= 0 and images.max() <= 1
+    assert images.std() > 0.05
+    again, _ = paint(stock, loaded, "a blue planet seen from space", steps=4)
+    assert torch.equal(images, again)
+
+
+def test_encoding_and_decoding_lose_nothing(stock, loaded):
+    image = torch.from_numpy(draw(3, 4.0))[None]
+    latent = stock.VAEEncode().encode(loaded[2], image)[0]
+    assert latent["samples"].shape == (1, 3, 64, 64)
+    assert torch.allclose(latent["samples"][0].permute(1, 2, 0), image[0] * 2 - 1, atol=1e-6)
+    assert torch.allclose(stock.VAEDecode().decode(loaded[2], latent)[0], image, atol=1e-6)
+
+
+def test_the_loaded_model_is_the_trained_one(loaded, stock):
+    import comfy.ops
+    from demo_model.load import read_weights
+    from demo_model.network import UNET, ZoomUNet
+    from demo_model.text import CONFIG, TextEncoder
+
+    unet_weights, text_weights = read_weights()
+    unet = ZoomUNet(**UNET, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
+    unet.load_state_dict(unet_weights, strict=True)
+    encoder = TextEncoder(CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
+    encoder.load_state_dict(text_weights, strict=True)
+    tokens = torch.tensor([padded(WordTokenizer.from_pretrained()("a red galaxy")["input_ids"])])
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        context = encoder(tokens, tokens != PAD)[0]
+        expected = x - 0.7 * unet(x, torch.tensor([700.0]), context=context)
+        given = stock.CLIPTextEncode().encode(loaded[1], "a red galaxy")[0][0][0]
+        assert torch.allclose(given, context, atol=1e-5)
+        found = loaded[0].model.apply_model(x, torch.tensor([0.7]), c_crossattn=given)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_prompt_weights_and_long_and_foreign_texts_are_taken(stock, loaded):
+    encode = stock.CLIPTextEncode().encode
+    plain, weighted = (encode(loaded[1], text)[0][0][0] for text in ("a red galaxy", "a (red:1.5) galaxy"))
+    assert plain.shape == (1, 32, 128) and not torch.allclose(plain, weighted)
+    for text in ("", "星系 ☄️", "word " * 100):
+        context = encode(loaded[1], text)[0][0][0]
+        assert context.shape[1] % 32 == 0 and torch.isfinite(context).all()
+
+
+def test_the_custom_sampler_takes_the_model(stock, loaded):
+    custom = importlib.import_module("comfy_extras.nodes_custom_sampler")
+    model, clip, _ = loaded
+    encode = stock.CLIPTextEncode().encode
+    positive, negative = encode(clip, "a green leaf")[0], encode(clip, "")[0]
+    sigmas = custom.BasicScheduler.execute(model, "simple", 6, 1.0)[0]
+    guider = custom.CFGGuider.execute(model, positive, negative, 3.0)[0]
+    latent = stock.EmptyLatentImage().generate(64, 64, 1)[0]
+    sampler = custom.KSamplerSelect.execute("euler")[0]
+    out, _ = custom.SamplerCustomAdvanced.execute(custom.RandomNoise.execute(4)[0], guider, sampler, sigmas, latent)
+    direct = stock.KSampler().sample(model, 4, 6, 3.0, "euler", "simple", positive, negative, latent)[0]
+    assert torch.allclose(out["samples"], direct["samples"], atol=1e-5)
+
+
+def test_the_text_decides_what_is_painted(stock, loaded):
+    space, _ = paint(stock, loaded, "a galaxy cluster", batch=3)
+    forest, _ = paint(stock, loaded, "a green forest from above", batch=3)
+    assert space.mean() + 0.1 < forest.mean()
+    assert (forest[..., 1] - forest[..., 2]).mean() > 0.1
+    red, _ = paint(stock, loaded, "a red leaf up close", batch=3)
+    green, _ = paint(stock, loaded, "a green leaf up close", batch=3)
+    redness = [(image[..., 0] - image[..., 1]).mean() for image in (red, green)]
+    assert redness[0] > redness[1] + 0.1
+
+
+def test_the_upscaler_loads_and_beats_bicubic(loader, comfy_path):
+    nodes = importlib.import_module("comfy_extras.nodes_upscale_model")
+    import folder_paths
+
+    assert WEIGHTS.name in folder_paths.get_filename_list("upscale_models")
+    upscaler = nodes.UpscaleModelLoader.execute(WEIGHTS.name)[0]
+    assert upscaler.scale == SCALE
+    fine = torch.stack([torch.from_numpy(draw(950_000_000 + k, k, 256)) for k in range(len(KINDS))]).permute(0, 3, 1, 2)
+    small = shrink(fine)
+    ours = nodes.ImageUpscaleWithModel.execute(upscaler, small.permute(0, 2, 3, 1))[0].permute(0, 3, 1, 2)
+    plain = torch.nn.functional.interpolate(small, scale_factor=SCALE, mode="bicubic", align_corners=False).clamp(0, 1)
+    assert ours.shape == fine.shape
+    assert (ours - fine).square().mean() < 0.9 * (plain - fine).square().mean()
+    assert (shrink(ours) - small).abs().mean() < 0.02
+
+
+def test_missing_weights_are_explained(tmp_path, loader):
+    from demo_model.load import read_weights
+
+    with pytest.raises(FileNotFoundError, match="weights are missing: expected .*nothing.safetensors"):
+        read_weights(tmp_path / "nothing.safetensors")
