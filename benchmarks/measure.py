@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 _WINDOW = 96
@@ -20,11 +21,14 @@ def displacements(picture: np.ndarray, exact: np.ndarray) -> np.ndarray:
     size = exact.shape[0]
     window = min(_WINDOW, size // 3)
     starts = [(size - window) // 2] * 2, (0, 0), (0, size - window), (size - window, 0), (size - window,) * 2
-    down, across = np.gradient(exact)
+    # Blurred alike, both keep their place, and their slopes can be told from neighbouring pixels.
+    picture, exact = (cv2.GaussianBlur(p.astype(np.float64), (0, 0), 1.0) for p in (picture, exact))
+    slope = np.array([[1, -8, 0, 8, -1]]) / 12
+    across, down = cv2.filter2D(exact, -1, slope), cv2.filter2D(exact, -1, slope.T)
     result = []
     for top, left in starts:
         # The outermost pixels have no neighbours to resample from.
-        cut = slice(top + 4, top + window - 4), slice(left + 4, left + window - 4)
+        cut = slice(top + 6, top + window - 6), slice(left + 6, left + window - 6)
         slopes = np.stack([across[cut].ravel(), down[cut].ravel()], axis=1)
         difference = (exact[cut] - picture[cut]).ravel()
         result.append(np.linalg.lstsq(slopes, difference, rcond=None)[0])

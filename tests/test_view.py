@@ -1,0 +1,237 @@
+"""Views against the exact picture of a scene that is known at every zoom."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import measure
+from benchmarks.plane_waves import PlaneWaves, frames
+from zoom_core import Geometry, ZoomLevel, ZoomLevels
+from zoom_core.path import CameraPath
+from zoom_core.resample import TAPS, kernel
+from zoom_core.stack import ZoomStack
+from zoom_core.stream import h264_options, stream_frames
+from zoom_core.view import StackRenderer, render_view
+
+
+def scene_stack(levels: ZoomLevels, height: int, width: int, channels: int = 1) -> tuple[PlaneWaves, ZoomStack]:
+    geometry = levels.resolve(height, width)
+    depth = 1 / frames(geometry)[-1][2]
+    scene = PlaneWaves(depth, max(height, width))
+    layers = torch.from_numpy(scene.levels(geometry)).float()[:, None].repeat(1, channels, 1, 1)
+    return scene, ZoomStack(layers, geometry, levels)
+
+
+def exact_view(scene: PlaneWaves, geometry: Geometry, zoom: float, height: int, width: int) -> np.ndarray:
+    """The crop that fills height x width, from the scene itself."""
+    view = CameraPath(geometry).view(zoom)
+    left, top, wide, high = frames(geometry)[view.level]
+    left, top = left + view.left * wide, top + view.top * high
+    wide, high = view.width * wide, view.height * high
+    aspect = (width * geometry.height) / (height * geometry.width)
+    share_x, share_y = min(1, aspect), min(1, 1 / aspect)
+    return scene.picture(
+        left + wide * (1 - share_x) / 2, top + high * (1 - share_y) / 2, wide * share_x, high * share_y, width, height
+    )
+
+
+OFF_CENTRE = ZoomLevels(
+    [ZoomLevel(), ZoomLevel(zoom=2, center=(0.3, 0.7)), ZoomLevel(zoom=2.5, center=(0.65, 0.3)), ZoomLevel(zoom=2)]
+)
+
+
+@pytest.fixture(scope="module")
+def centred() -> tuple[PlaneWaves, ZoomStack]:
+    return scene_stack(ZoomLevels.uniform(4), 256, 256)
+
+
+@pytest.mark.parametrize("size, mean, worst", [(256, 40, 36), (128, 43, 40)])
+def test_quality_on_a_known_scene(centred, size, mean, worst):
+    scene, stack = centred
+    values = [
+        measure.psnr(render_view(stack, z, size, size)[0].numpy(), exact_view(scene, stack.geometry, z, size, size).clip(0, 1))
+        for z in np.linspace(0, 3, 37)
+    ]
+    assert np.mean(values) > mean and min(values) > worst
+
+
+def test_motion_is_smooth_to_a_hundredth_of_a_pixel(centred):
+    scene, stack = centred
+    zooms = np.arange(0.5, 2.5, 0.05)
+    places = np.array([
+        measure.displacements(
+            render_view(stack, z, 256, 256)[0].numpy().astype(np.float64), exact_view(scene, stack.geometry, z, 256, 256)
+        )
+        for z in zooms
+    ])
+    figures = measure.motion(places, 256, np.log(2) * 0.05)
+    assert figures["speed p99/p1"] < 1.02
+    assert figures["corner jitter px"] < 0.02
+    assert figures["centre step px"] < 0.02
+
+
+def test_displacements_are_measured():
+    """The measure itself: a picture moved by a known fraction of a pixel is found to be."""
+    scene = PlaneWaves(2, 256)
+    exact = scene.picture(0.2, 0.2, 0.5, 0.5, 256, 256)
+    moved = scene.picture(0.2 - 0.1 * 0.5 / 256, 0.2 + 0.05 * 0.5 / 256, 0.5, 0.5, 256, 256)
+    assert np.allclose(measure.displacements(moved, exact), [0.1, -0.05], atol=0.01)
+
+
+def test_crossing_a_level_shows_no_step(centred):
+    stack = centred[1]
+    pictures = [render_view(stack, 2 + k / 60, 256, 256).numpy() for k in range(-4, 5)]
+    differences = np.array([np.sqrt(np.mean((b - a) ** 2)) for a, b in zip(pictures, pictures[1:])])
+    assert measure.crossing_ratio(differences, [4]) < 0.03
+
+
+@pytest.mark.parametrize("height, width", [(256, 320), (144, 256), (300, 200)])
+def test_off_centre_fractional_zooms_and_other_aspect_ratios(height, width):
+    scene, stack = scene_stack(OFF_CENTRE, 256, 320)
+    for zoom in (0, 0.4, 0.95, 1.0, 1.3, 1.8, 2.5, 3.0):
+        value = measure.psnr(
+            render_view(stack, zoom, height, width)[0].numpy(),
+            exact_view(scene, stack.geometry, zoom, height, width).clip(0, 1),
+        )
+        assert value > 34, (zoom, value)
+
+
+@pytest.mark.parametrize("zoom_factor", [1.333, 2.5, 10])
+def test_any_zoom_factor(zoom_factor):
+    scene, stack = scene_stack(ZoomLevels.uniform(3, zoom_factor), 240, 240)
+    for zoom in (0.02, 0.3, 1.0, 1.2):
+        value = measure.psnr(
+            render_view(stack, zoom, 240, 240)[0].numpy(), exact_view(scene, stack.geometry, zoom, 240, 240).clip(0, 1)
+        )
+        assert value > (25 if zoom_factor == 10 else 36), (zoom, value)
+
+
+def test_whole_zooms_show_the_levels_themselves(centred):
+    stack = centred[1]
+    for level in range(4):
+        view = render_view(stack, level, 256, 256)
+        assert (view - stack.layers[level].clamp(0, 1)).abs().max() < 2e-3
+    assert (render_view(stack, 3, 256, 256) - stack.layers[3].clamp(0, 1)).abs().mean() < 1e-4
+
+
+def test_level_60_of_a_zoom_by_4_is_like_level_1():
+    """The same picture at every level: only lost precision could tell them apart."""
+    geometry = ZoomLevels.uniform(64, 4).resolve(64, 64)
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.rand(1, 3, 64, 64, generator=generator)
+    stack = ZoomStack(layer.repeat(64, 1, 1, 1), geometry, ZoomLevels.uniform(64, 4))
+    for t in (0.0, 0.37, 0.9):
+        assert (render_view(stack, 58 + t, 96, 96) - render_view(stack, 1 + t, 96, 96)).abs().max() < 1e-4
+
+
+def test_flat_colours_stay_flat():
+    levels = ZoomLevels.uniform(3, 2.5)
+    colour = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1)
+    stack = ZoomStack(colour.expand(3, 3, 50, 70), levels.resolve(50, 70), levels)
+    for zoom in np.linspace(0, 2, 9):
+        assert (render_view(stack, zoom, 64, 64) - colour[0]).abs().max() < 1e-5
+
+
+def test_frames_are_the_views_rounded(centred):
+    stack = scene_stack(ZoomLevels.uniform(3), 128, 128, channels=3)[1]
+    for fit in ("crop", "fit"):
+        renderer = StackRenderer(stack, 90, 160, fit)
+        for zoom in (0.0, 0.7, 1.0, 1.9, 2.0):
+            view = renderer.render(zoom).movedim(0, -1).numpy()
+            assert np.abs(renderer.frame(zoom) / 255 - view).max() <= 0.5 / 255 + 1e-6
+            assert np.abs(renderer.frame(zoom, bits=16) / 65535 - view).max() <= 0.5 / 65535 + 1e-6
+
+
+def test_tiles_do_not_show(centred):
+    """Large tiles, as on a GPU, give the same picture as the small ones of a processor."""
+    stack = centred[1]
+    small, large = StackRenderer(stack, 200, 200), StackRenderer(stack, 200, 200)
+    large._row_tile, large._column_tile = 512, 256
+    for zoom in (0.0, 0.2, 0.93, 1.5, 2.999):
+        assert (small.render(zoom) - large.render(zoom)).abs().max() < 1e-5
+
+
+def test_fit_shows_all_between_bars(centred):
+    stack = centred[1]
+    view = render_view(stack, 0.5, 100, 200, fit="fit")
+    assert (view[:, :, :50] == 0).all() and (view[:, :, 150:] == 0).all()
+    assert (view[:, :, 50:150] - render_view(stack, 0.5, 100, 100)).abs().max() < 1e-6
+
+
+def test_stream_gives_the_frames_in_order_and_holds_them_once(centred):
+    stack = centred[1]
+    zooms = [0.0, 0.0, 0.3, 0.6, 0.6, 0.9, 1.2, 1.5]
+    renderer = StackRenderer(stack, 64, 64)
+    streamed = list(stream_frames(stack, iter(zooms), 64, 64, workers=3))
+    assert all(np.array_equal(a, renderer.frame(z)) for a, z in zip(streamed, zooms, strict=True))
+    assert streamed[0] is streamed[1] and streamed[3] is streamed[4]
+
+
+def test_stream_renders_only_a_little_ahead(centred):
+    taken = []
+
+    def zooms():
+        for i in range(1000):
+            taken.append(i)
+            yield i / 1000
+
+    frames_ = stream_frames(centred[1], zooms(), 32, 32, workers=2)
+    for _ in range(10):
+        next(frames_)
+    frames_.close()
+    assert len(taken) <= 14
+
+
+def test_stream_hands_on_errors(centred):
+    with pytest.raises(ValueError, match="zoom must be from 0 to 3"):
+        list(stream_frames(centred[1], [0.0, 9.0], 32, 32))
+
+
+def test_rendering_leaves_torch_threads_as_they_were(centred):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        list(stream_frames(centred[1], [0.0, 0.5, 1.0], 32, 32, workers=2))
+        render_view(centred[1], 0.5, 32, 32)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.3, 0.5, 0.71, 0.9, 1.0, 1.4, 1.999, 2.0, 3.7, 16.0])
+def test_kernel_keeps_place_and_brightness(step):
+    weights = kernel(step).astype(np.float64)
+    taps = weights.shape[1]
+    phase = np.arange(len(weights)) / (len(weights) - 1)
+    offset = np.arange(taps) - (taps // 2 - 1)
+    assert np.allclose(weights.sum(1), 1, atol=1e-6)
+    assert np.abs(weights @ offset - phase).max() < 0.03
+    assert np.allclose(weights[-1][1:], weights[0][:-1], atol=0.02 if taps == TAPS else 1e-3), "no jump from pixel to pixel"
+
+
+def test_kernel_blurs_by_what_the_pixels_lack():
+    for step in (2.0, 4.0, 9.5):
+        weights = kernel(step)[0].astype(np.float64)
+        offset = np.arange(len(weights)) - (len(weights) // 2 - 1)
+        assert weights @ offset**2 == pytest.approx(0.25 * (step**2 - 1), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"zoom": 3.5}, "zoom must be from 0 to 3"),
+        ({"height": 0}, "height must be a whole number of at least 1, got 0"),
+        ({"width": 7.5}, "width must be a whole number"),
+        ({"fit": "stretch"}, "fit must be one of crop, fit"),
+    ],
+)
+def test_refuses(centred, given, message):
+    arguments = {"zoom": 0.0, "height": 8, "width": 8} | given
+    with pytest.raises(ValueError, match=message):
+        render_view(centred[1], **arguments)
+
+
+def test_encoder_looks_ahead_less_for_large_frames():
+    assert h264_options(1024, 1024) == {}
+    assert 4 <= int(h264_options(3840, 2160)["rc-lookahead"]) < 10
