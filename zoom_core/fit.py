@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import warp_affine
 
 from . import axes
@@ -174,7 +175,10 @@ def _aligned(inner: torch.Tensor, warp: np.ndarray, geometry: Geometry, i: int) 
 
 def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> torch.Tensor:
     """The level with each channel's mean and contrast (within bounds) as the level around it has them."""
-    outer_view, inner_view = (view.flatten(1) for view in _views(outer, inner, geometry, i))
+    # Fine detail is blurred away: how much of it a level shows depends on its sharpness.
+    outer_view, inner_view = (
+        gaussian_blur2d(view[None], (13, 13), (3.0, 3.0))[0].flatten(1) for view in _views(outer, inner, geometry, i)
+    )
     gain = (outer_view.std(1) / inner_view.std(1).clamp_min(1e-4)).clamp(0.8, 1.25)
     offset = outer_view.mean(1) - gain * inner_view.mean(1)
     return (inner * gain[:, None, None] + offset[:, None, None]).clamp(0, 1)

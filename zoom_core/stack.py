@@ -23,6 +23,7 @@ SUFFIX = ".safetensors"
 MAX_SIDE = 16384
 # 64 levels of 4096 x 4096: 12 GiB in memory.
 MAX_PIXELS = 2**30
+_MAX_FILE = MAX_PIXELS * 3 * 2 + 2**24
 _TILE = 64
 
 
@@ -123,6 +124,12 @@ class ZoomStack:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"stack file {path.name} does not exist.")
+        if path.stat().st_size > _MAX_FILE:
+            # Before it is opened, which maps the whole file into memory.
+            raise ValueError(
+                f"stack file {path.name} cannot be read: it has {path.stat().st_size / 2**30:.1f} GiB, "
+                f"at most {_MAX_FILE / 2**30:.1f} GiB can be loaded."
+            )
         try:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 geometry, levels = _read_metadata(file.metadata() or {})

@@ -1,0 +1,88 @@
+"""Neighbouring pictures: how well they fit, and making them fit."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from benchmarks.plane_waves import PlaneWaves
+from zoom_core import ZoomLevels
+from zoom_core.fit import align_levels, check_fit, fit_picture
+
+SIZE = 256
+LEVELS = ZoomLevels.uniform(3)
+GEOMETRY = LEVELS.resolve(SIZE, SIZE)
+
+
+def pictures(shifts=None) -> torch.Tensor:
+    grey = torch.from_numpy(PlaneWaves(4, SIZE).levels(GEOMETRY, shifts)).float()[:, None]
+    return grey.repeat(1, 3, 1, 1)
+
+
+def turned(picture: torch.Tensor, degrees: float, scale: float) -> torch.Tensor:
+    """The picture turned clockwise and made larger about its middle."""
+    matrix = cv2.getRotationMatrix2D(((SIZE - 1) / 2,) * 2, -degrees, scale)
+    plane = cv2.warpAffine(picture[0].numpy(), matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return torch.from_numpy(plane)[None].repeat(3, 1, 1)
+
+
+def test_pictures_that_fit_are_said_to_and_stay():
+    images = pictures()
+    assert [fit.verdict for fit in check_fit(images, GEOMETRY)] == ["fits", "fits"]
+    aligned, _ = align_levels(images, GEOMETRY, match_colour=False)
+    assert (aligned - images).abs().mean() < 2e-3
+
+
+def test_shifts_are_found_and_undone():
+    images = pictures([(0, 0), (6, -4), (-3, 8)])
+    aligned, fits = align_levels(images, GEOMETRY, match_colour=False)
+    assert fits[0].shift == pytest.approx((-3, 2), abs=0.1)
+    assert [fit.verdict for fit in fits] == ["off", "off"]
+    after = check_fit(aligned, GEOMETRY)
+    assert all(fit.likeness > 0.98 for fit in after)
+    assert all(np.hypot(*fit.shift) < 0.1 for fit in after)
+
+
+def test_scale_and_rotation_are_found_and_undone():
+    images = pictures()
+    images[2] = turned(images[2], 3.0, 1.05)
+    aligned, fits = align_levels(images, GEOMETRY, match_colour=False)
+    assert fits[1].rotation == pytest.approx(3.0, abs=0.1)
+    assert fits[1].scale == pytest.approx(1.05, abs=0.003)
+    assert check_fit(aligned, GEOMETRY)[1].likeness > 0.97
+
+
+def test_colours_are_matched_and_do_not_pass_for_motion():
+    images = pictures()
+    images[1] = (images[1] - 0.5) * 0.9 + 0.5 + torch.tensor([0.08, -0.05, 0.0])[:, None, None]
+    fit = check_fit(images, GEOMETRY)[0]
+    assert np.hypot(*fit.shift) < 0.1 and fit.verdict == "fits"
+    assert fit.colour[0] - fit.colour[1] == pytest.approx(0.13, abs=0.005)
+    aligned, _ = align_levels(images, GEOMETRY)
+    matched = check_fit(aligned, GEOMETRY)
+    assert all(abs(c) < 0.003 for fit in matched for c in fit.colour)
+    assert aligned[1].std() == pytest.approx(float(pictures()[1].std()), rel=0.03)
+
+
+def test_pictures_of_other_places_are_named_and_left_alone():
+    images = pictures()
+    images[1] = torch.from_numpy(PlaneWaves(4, SIZE, seed=7).levels(GEOMETRY)).float()[1]
+    aligned, fits = align_levels(images, GEOMETRY)
+    assert [fit.verdict for fit in fits] == ["does not fit", "does not fit"]
+    assert torch.equal(aligned[1], images[1])
+    assert "level 0 and 1: does not fit" in fits[0].describe()
+
+
+def test_the_picture_shows_a_row_a_pair():
+    picture = fit_picture(pictures(), GEOMETRY, side=64)
+    assert picture.shape == (128, 192, 3) and picture.dtype == np.uint8
+    difference = picture[24:64, 128:].astype(float)
+    assert abs(difference.mean() - 127.5) < 3, "pictures that fit differ by nothing: grey"
+
+
+def test_refuses_insets_too_small_to_compare():
+    levels = ZoomLevels.uniform(2, 16)
+    geometry = levels.resolve(128, 128)
+    with pytest.raises(ValueError, match="level 1 covers only 8 x 8 pixels"):
+        check_fit(torch.rand(2, 3, 128, 128), geometry)

@@ -1,0 +1,132 @@
+"""Pictures that do not quite fit become levels without a visible border."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import measure
+from benchmarks.plane_waves import PlaneWaves, frames
+from zoom_core import ZoomLevel, ZoomLevels, render_image
+from zoom_core.seams import blend_agreeing, feather_seams, fuse
+from zoom_core.stack import ZoomStack
+from zoom_core.view import render_view
+
+from scenes import GEOMETRIES, consistent_levels, random_levels
+
+SIZE, COUNT = 256, 4
+
+
+def misfitting(zoom: float = 2.0) -> tuple[PlaneWaves, torch.Tensor, ZoomLevels]:
+    """[N, 3, H, W] with colour steps of 16/255 and shifts of 2 px between neighbours."""
+    levels = ZoomLevels.uniform(COUNT, zoom)
+    geometry = levels.resolve(SIZE, SIZE)
+    scene = PlaneWaves(zoom ** (COUNT - 1), SIZE)
+    angles = np.random.default_rng(3).random(COUNT) * 2 * np.pi
+    shifts = [(2 * np.cos(a), 2 * np.sin(a)) for a in angles]
+    grey = torch.from_numpy(scene.levels(geometry, shifts)).float()[:, None]
+    tint = torch.tensor([8.0, -8.0, 8.0]) / 255 * (-1.0) ** torch.arange(COUNT)[:, None]
+    return scene, grey + tint[:, :, None, None], levels
+
+
+def worst_step(stack: ZoomStack, scene: PlaneWaves, zoom_factor: float) -> float:
+    """Largest step across the moving border on the way, in 1/255."""
+    steps = []
+    for zoom in np.arange(0.1, COUNT - 1, 0.15):
+        width = zoom_factor**-zoom
+        exact = scene.picture((1 - width) / 2, (1 - width) / 2, width, width, SIZE, SIZE)
+        inner = SIZE * zoom_factor ** (zoom - int(zoom) - 1)
+        error = render_view(stack, zoom, SIZE, SIZE).movedim(0, -1).numpy() - exact[..., None]
+        steps.append(measure.colour_step(error, (SIZE - inner) / 2, (SIZE + inner) / 2))
+    return 255 * max(steps)
+
+
+@pytest.mark.parametrize("blending", ["multi-resolution", "none"])
+def test_no_edge_is_left_where_colours_and_places_differ(blending):
+    scene, images, levels = misfitting()
+    geometry = levels.resolve(SIZE, SIZE)
+    assert worst_step(ZoomStack(images, geometry, levels), scene, 2.0) > 14
+    stack = ZoomStack(fuse(images, geometry, blending), geometry, levels)
+    assert worst_step(stack, scene, 2.0) < 2
+
+
+@pytest.mark.parametrize("blending", ["multi-resolution", "none"])
+def test_detail_is_kept(blending):
+    _, images, levels = misfitting()
+    layers = fuse(images, levels.resolve(SIZE, SIZE), blending)
+
+    def energy(pictures: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.fft2(pictures).abs() ** 2
+        frequency = torch.fft.fftfreq(SIZE).abs()
+        return (spectrum * (torch.maximum(frequency[:, None], frequency) >= 0.25)).sum((1, 2, 3))
+
+    assert (energy(layers) / energy(images)).min() > 0.95
+
+
+def test_no_flash_where_the_camera_passes_a_level():
+    _, images, levels = misfitting()
+    geometry = levels.resolve(SIZE, SIZE)
+    stack = ZoomStack(fuse(images, geometry), geometry, levels)
+    for level in (1, 2):
+        pictures = [render_view(stack, level + k / 60, SIZE, SIZE).numpy() for k in range(-4, 5)]
+        differences = np.array([np.sqrt(np.mean((b - a) ** 2)) for a, b in zip(pictures, pictures[1:])])
+        assert measure.crossing_ratio(differences, [4]) < 0.03
+
+
+@pytest.mark.parametrize("name", [name for name in GEOMETRIES if name != "deep"])
+def test_levels_that_agree_do_not_change(name):
+    geometry = GEOMETRIES[name]
+    images = consistent_levels(geometry)
+    assert (fuse(images, geometry) - images).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_any_geometry_gives_finite_levels(name):
+    geometry = GEOMETRIES[name]
+    layers = fuse(random_levels(geometry), geometry)
+    assert torch.isfinite(layers).all() and layers.min() >= 0 and layers.max() <= 1
+
+
+def test_levels_meet_at_the_border_of_an_off_centre_inset():
+    levels = ZoomLevels([ZoomLevel(), ZoomLevel(zoom=2.5, center=(0.3, 0.65))])
+    geometry = levels.resolve(200, 300)
+    images = random_levels(geometry)
+    images[1] = images[1] * 0.5
+    layers = feather_seams(images.clone(), geometry)
+    inset = geometry.insets[0]
+    shown = render_image(layers, geometry)[0]
+    jump = shown[:, inset.top, inset.left : inset.left + inset.width] - images[0, :, inset.top, inset.left : inset.left + inset.width]
+    assert jump.abs().mean() < 0.02
+    centre = slice(80, 120)
+    assert (layers[1, :, centre, centre] - images[1, :, centre, centre]).abs().max() < 0.01, "the middle stays as it was"
+    assert torch.equal(layers[0], images[0])
+
+
+def test_agreeing_details_are_averaged_and_others_kept():
+    """Two noisy observations of one scene average to less noise; two unlike scenes do not mix."""
+    levels = ZoomLevels.uniform(2)
+    geometry = levels.resolve(SIZE, SIZE)
+    scene = PlaneWaves(2, SIZE)
+    true = render_image(torch.from_numpy(scene.levels(geometry)).float()[:, None], geometry)
+    noise = 0.004 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
+    noise[0] /= 2  # As much on the outer level's pixels as the inner level leaves there.
+    agreed = blend_agreeing(true + noise, geometry, "multi-resolution")
+    inner = torch.nn.functional.avg_pool2d(agreed[1] - true[1], 2)
+    assert inner.std() < 0.85 * torch.nn.functional.avg_pool2d(noise[1], 2).std()
+    unlike = torch.stack([true[0], torch.from_numpy(PlaneWaves(2, SIZE, seed=9).levels(geometry)).float()[1][None]])
+    kept = blend_agreeing(unlike, geometry, "multi-resolution")
+    assert (kept[1] - unlike[1]).std() < 0.15 * unlike[1].std() + (unlike[0].mean() - unlike[1].mean()).abs()
+
+
+def test_refuses():
+    geometry = GEOMETRIES["whole 2"]
+    images = random_levels(geometry)
+    with pytest.raises(ValueError, match="feather must be from 0 to 50"):
+        fuse(images, geometry, feather=60)
+    with pytest.raises(ValueError, match="blending must be one of"):
+        fuse(images, geometry, "mean")
+    images[3, 1, 2, 2] = torch.nan
+    with pytest.raises(ValueError, match="picture 3 holds NaN"):
+        fuse(images, geometry)
+    with pytest.raises(ValueError, match="images is"):
+        fuse(random_levels(geometry)[..., :-1], geometry)
