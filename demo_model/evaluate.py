@@ -15,7 +15,7 @@ from .captions import FORMS, caption, held_out
 from .classifier import train_classifier
 from .data import FIRST_EVAL_SEED
 from .text import WordTokenizer, padded
-from .train import Net, import_comfy, sample
+from .train import Net, import_comfy, sample, schedule
 from .world import KINDS, TONES, looks
 
 COLOR_SUBJECTS = ("a {} galaxy", "a {} nebula in space", "a {} gas giant", "a {} leaf up close", "{} plant cells under the microscope")
@@ -106,7 +106,7 @@ def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int =
     both = torch.cat([tokens, torch.tensor([padded([1, 2])] * count)])
     noise = render_noise(torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed)), geometry)
     x = noise
-    sigmas = torch.linspace(1, 0, steps + 1)
+    sigmas = schedule(steps)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         with_text, without = net(torch.cat([x, x]), now.expand(2 * count), both).float().chunk(2)
         clean = x - now * (without + cfg * (with_text - without))

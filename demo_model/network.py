@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 FOLD = 2
+DATA_STD = 0.5      # of the pictures, about; see ZoomUNet
 UNET = dict(image_size=32, in_channels=3 * FOLD * FOLD, out_channels=3 * FOLD * FOLD, model_channels=64,
             channel_mult=(1, 2, 3), num_res_blocks=[1, 1, 1], num_head_channels=32, legacy=False,
             num_classes="sequential", adm_in_channels=128, use_spatial_transformer=True, use_linear_in_transformer=True, context_dim=128,
@@ -14,19 +15,33 @@ UNET = dict(image_size=32, in_channels=3 * FOLD * FOLD, out_channels=3 * FOLD * 
             transformer_depth_output=[0, 0, 0, 1, 0, 1])
 
 
+def spread_of(t: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of a noisy picture at noise level t in 0..1."""
+    return (((1 - t) * DATA_STD) ** 2 + t ** 2).sqrt()
+
+
 class ZoomUNet(UNetModel):
     """`UNetModel` whose input and output are pictures [B, 3, H, W] in -1..1.
 
     The context's first token (the start token, which has read the others) also goes to every
     block together with the time: so small a model learns kinds and colours much sooner that way.
+
+    The UNet itself predicts, from an input of unit variance, a target of unit variance at every
+    noise level (Karras et al. 2022, section 5, rewritten for x = (1 - t) picture + t noise); here
+    its answer is turned into the velocity that core's flow models give. Straight velocities would
+    ask so small a net to carry the noise through before it learns what a picture is.
     """
 
     def forward(self, x, timesteps=None, context=None, y=None, control=None, transformer_options={}, **kwargs):
         """Velocity (noise minus picture) of the noisy pictures x at `timesteps` 0..1000."""
         height, width = x.shape[-2:]
         x = F.pad(x, (0, width % FOLD, 0, height % FOLD), mode="replicate")
-        out = super().forward(F.pixel_unshuffle(x, FOLD), timesteps, context, context[:, 0], control, transformer_options, **kwargs)
-        return F.pixel_shuffle(out, FOLD)[..., :height, :width]
+        t = (timesteps / 1000.0).to(x).view(-1, 1, 1, 1)
+        spread = spread_of(t)
+        out = super().forward(F.pixel_unshuffle(x / spread, FOLD), timesteps, context, context[:, 0], control, transformer_options, **kwargs)
+        keep = (t - (1 - t) * DATA_STD ** 2) / spread ** 2
+        velocity = keep * x - DATA_STD / spread * F.pixel_shuffle(out, FOLD).to(x)
+        return velocity[..., :height, :width]
 
 
 def initialise(model: nn.Module) -> None:
@@ -43,8 +58,3 @@ def initialise(model: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.5)
         if name.endswith(("out_layers.3", "proj_out", "out.2", "label_emb.0.2")) and isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.zeros_(module.weight)
-
-
-def velocity(unet: nn.Module, encode, noisy: torch.Tensor, sigma: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """One evaluation: noisy [B, 3, H, W], sigma [B] in 0..1, tokens [B, T] -> velocity."""
-    return unet(noisy, sigma * 1000.0, context=encode(tokens))

@@ -83,9 +83,9 @@ def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> 
 
 def noise_levels(count: int, generator: torch.Generator) -> torch.Tensor:
     """Sigmas [count] in 0..1: mostly logit-normal, some uniform so that the ends are learnt too."""
-    middle = torch.sigmoid(0.1 + 1.1 * torch.randn(count, generator=generator))
+    middle = torch.sigmoid(0.5 + 1.3 * torch.randn(count, generator=generator))
     even = torch.rand(count, generator=generator)
-    return torch.where(torch.rand(count, generator=generator) < 0.85, middle, even).clamp(1e-3, 1.0)
+    return torch.where(torch.rand(count, generator=generator) < 0.8, middle, even).clamp(1e-3, 1.0)
 
 
 class Net(torch.nn.Module):
@@ -106,14 +106,20 @@ class Net(torch.nn.Module):
         return self.unet(noisy, sigma * 1000.0, context=context)
 
 
+def schedule(steps: int, shift: float = 2.0) -> torch.Tensor:
+    """Sigmas [steps + 1] from 1 to 0, spaced as core's "simple" scheduler spaces the loaded model's."""
+    even = torch.linspace(1, 0, steps + 1)
+    return shift * even / (1 + (shift - 1) * even)
+
+
 @torch.no_grad()
-def sample(net: Net, tokens: torch.Tensor, steps: int = 24, cfg: float = 3.0, seed: int = 0, size: int = 64) -> torch.Tensor:
+def sample(net: Net, tokens: torch.Tensor, steps: int = 24, cfg: float = 3.0, seed: int = 0, size: int = 64, shift: float = 2.0) -> torch.Tensor:
     """Pictures [B, 3, size, size] in 0..1 by Euler steps with guidance."""
     device = next(net.parameters()).device
     empty = torch.tensor([padded([1, 2])] * len(tokens))
     both = torch.cat([tokens, empty]).to(device)
     x = torch.randn(len(tokens), 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
-    sigmas = torch.linspace(1, 0, steps + 1)
+    sigmas = schedule(steps, shift)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         with_text, without = net(torch.cat([x, x]), now.to(device).expand(len(both)), both).float().chunk(2)
         x = x + (then - now).to(device) * (without + cfg * (with_text - without))
@@ -189,6 +195,8 @@ def train(rank: int, args, folder: Path) -> None:
         # A long timeout: a machine may be put to sleep in the middle of a step.
         dist.init_process_group("gloo", init_method=(args.work / "meeting").resolve().as_uri(), rank=rank,
                                 world_size=args.processes, timeout=timedelta(hours=12))
+    from .network import DATA_STD, spread_of
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
@@ -244,7 +252,9 @@ def train(rank: int, args, folder: Path) -> None:
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
-            loss = F.mse_loss(out.float(), (noise - x).to(device))
+            # Every noise level counts alike: the error in units of what the UNet has to add.
+            weight = (spread_of(sigma) / DATA_STD)[:, None, None, None]
+            loss = F.mse_loss(out.float() * weight.to(device), ((noise - x) * weight).to(device))
             gradients.zero_()
             loss.backward()
             if args.processes > 1:
