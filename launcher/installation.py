@@ -34,7 +34,7 @@ PINS = ["torch==2.12.0", "torchvision==0.27.0", "torchaudio==2.11.0"]
 
 NEEDED = ["torch", "torchvision", "torchaudio", "aiohttp", "av", "kornia", "cv2", "numpy", "safetensors"]
 NEEDED_FOR_TESTS = ["pytest", "PIL"]
-_GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
+GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _set_up(cache: Path, comfyui: Path, for_tests: bool) -> Path:
         python = _find_environment(cache, comfyui) if (comfyui / "main.py").is_file() else None
         if python is None:
             say(f"Setting up in {cache} (once; later starts reuse it).")
-            need_room(cache, _GIGABYTES)
+            need_room(cache, GIGABYTES)
             python = _build(cache, comfyui, ours)
         if for_tests and not _has_test_tools(python):
             _add_test_tools(cache, python)

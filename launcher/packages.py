@@ -20,13 +20,23 @@ _INSTALLING = re.compile(r"Installing collected packages: (.*)")
 
 # What pip says, and what that means for the person. The first that matches is told.
 _EXPLANATIONS = [
-    (r"No space left on device|Errno 28|not enough space on the disk", f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk."),
-    (r"DO NOT MATCH THE HASHES", "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be trusted."),
     (
-        r"Retrying \(|NewConnectionError|Max retries exceeded|name resolution|getaddrinfo failed|ConnectTimeout|ReadTimeout|Connection aborted|ProxyError|SSLError|IncompleteRead",
-        "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if you use them), then start again: what was downloaded is kept.",
+        r"No space left on device|Errno 28|not enough space on the disk",
+        f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk.",
     ),
-    (r"No matching distribution found|is not a supported wheel", "There is no such package for this computer and Python version."),
+    (
+        r"DO NOT MATCH THE HASHES",
+        "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be trusted.",
+    ),
+    (
+        r"Retrying \(|NewConnectionError|Max retries|name resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead",
+        "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
+        "you use them), then start again: what pip has downloaded is kept.",
+    ),
+    (
+        r"No matching distribution found|is not a supported wheel",
+        "The package index offers no release that fits this computer and Python version (or could not be reached).",
+    ),
     (r"Permission denied|Access is denied", f"A file could not be written. Set {VARIABLE} to a folder of your own."),
 ]
 
@@ -119,4 +129,5 @@ class _Reader:
 
 def _big_download(match: re.Match[str]) -> str:
     """A topic of its own for downloads that take long, so that a log shows them too."""
-    return f"downloading {match[1]}" if match[2].endswith("GB") or (match[2].endswith("MB") and float(match[2][:-3]) > 100) else ""
+    size, unit = match[2].split()
+    return f"downloading {match[1]}" if unit == "GB" or (unit == "MB" and float(size) > 100) else ""

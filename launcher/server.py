@@ -74,7 +74,7 @@ class ComfyServer:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def start(self, timeout: float = 180.0, on_wait: Callable[[float], None] | None = None) -> None:
+    def start(self, timeout: float = 600.0, on_wait: Callable[[float], None] | None = None) -> None:
         """Start the server and wait until it answers; `on_wait(seconds)` is called while waiting."""
         self._make_folders()
         self.port = self.port or free_port()

@@ -73,10 +73,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a server, so that `-m "not server"` leaves the quick tests."""
+    """Mark what uses a server, or a browser, so that `-m "not server"` leaves the quick tests."""
     for item in items:
-        if {"comfy", "start_comfy"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"comfy", "start_comfy"} & fixtures:
             item.add_marker("server")
+        if "chromium" in fixtures:
+            item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +104,7 @@ def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     def launch(*arguments: str) -> ComfyHarness:
         base = tmp_path_factory.mktemp("comfyui")
         server = ComfyServer(comfy_path, sys.executable, base, PACK_ROOT, cpu=True, arguments=arguments)
-        server.start(timeout=300)
+        server.start()
         return ComfyHarness(server)
 
     return launch
@@ -113,6 +116,32 @@ def comfy(_launch: Callable) -> Iterator:
     harness = _launch()
     yield harness
     harness.server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    """A running Chromium, by Playwright; ended with the module, because its event loop would stop others."""
+    api = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright (requirements-test.txt)")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    executable = next((path for path in map(shutil.which, names) if path), None)
+    if executable is None:
+        pytest.skip("browser tests need Chromium on the PATH (Debian: apt install chromium)")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def comfy_page(chromium, comfy) -> Iterator:
+    """The test session's ComfyUI in a browser page, ready to use."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(comfy.url)
+    page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
+    yield page
+    page.close()
 
 
 @pytest.fixture

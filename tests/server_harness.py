@@ -7,6 +7,8 @@ Fixtures
                      arguments ("--fp16-intermediates") or wants to kill it; it is stopped after the test.
     comfy_path       Path of the ComfyUI tree. Asking for it skips the test where there is no ComfyUI.
     zoom_stack_pack  this pack, imported as a package the way ComfyUI imports it.
+    comfy_page       a Playwright page that shows `comfy` in Chromium (`window.app` is ready; `page.problems` lists
+                     uncaught JavaScript errors); skips where there is no Chromium. `chromium` is the browser itself.
 
 Running workflows (graphs are in ComfyUI's API format)
     result = comfy.run({"1": {"class_type": "EmptyImage", "inputs": {...}}, ...})
