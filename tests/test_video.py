@@ -74,7 +74,7 @@ def test_saves_every_frame_in_order(make, stack, tmp_path):
     expected = np.stack([renderer.frame(i / 10).mean(-1) for i in range(21)])
     for i, frame in enumerate(frames):
         differences = np.abs(expected - frame.mean(-1)).mean((1, 2))
-        assert differences.argmin() == i and differences[i] < 2
+        assert differences.argmin() == i and differences[i] < 5
     assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
 
 

@@ -1,0 +1,252 @@
+"""The stack and video nodes in a real ComfyUI: pictures in, mp4 out, and what bad input gets."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.plane_waves import PlaneWaves
+from zoom_core import ZoomLevel, ZoomLevels, render_image
+
+av = pytest.importorskip("av", reason="needs ComfyUI's packages")
+
+COUNT, SIZE = 4, 128
+
+
+@pytest.fixture(scope="module")
+def pictures(comfy) -> list[str]:
+    levels = PlaneWaves(2.0 ** (COUNT - 1), SIZE).levels(ZoomLevels.uniform(COUNT).resolve(SIZE, SIZE))
+    tint = np.array([0.05, -0.03, 0.0])
+    return [comfy.put_input(f"zoom-level-{i}.png", level[..., None] + tint * (-1) ** i) for i, level in enumerate(levels)]
+
+
+@pytest.fixture(scope="module")
+def sound(comfy) -> str:
+    samples = (np.sin(np.arange(44100 * 4) * 0.05) * 8000).astype("<i2")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(44100)
+        out.writeframes(samples.tobytes())
+    return comfy.put_input("tone.wav", file.getvalue())
+
+
+def stack_graph(pictures: list[str], **changes) -> dict:
+    """Nodes 10.. load the pictures, 1 batches them, 2 makes the stack."""
+    graph = {str(10 + i): {"class_type": "LoadImage", "inputs": {"image": name}} for i, name in enumerate(pictures)}
+    batch = {f"images.image{i}": [str(10 + i), 0] for i in range(len(pictures))}
+    graph["1"] = {"class_type": "BatchImagesNode", "inputs": batch}
+    inputs = {"images": ["1", 0], "blending": "multi-resolution", "feather": 20.0, "zoom": 2.0, **changes}
+    graph["2"] = {"class_type": "ZoomStackRender", "inputs": inputs}
+    return graph
+
+
+def video_graph(pictures: list[str], **changes) -> dict:
+    """Node 3 makes the video, 4 saves it."""
+    inputs = {
+        "stack": ["2", 0], "width": 160, "height": 96, "fps": 10.0, "seconds_per_level": 0.5, "direction": "in",
+        "easing": "linear", "hold_start": 0.0, "hold_end": 0.0, "frames": "video only", **changes,
+    }
+    return stack_graph(pictures) | {
+        "3": {"class_type": "ZoomVideoFrames", "inputs": inputs},
+        "4": save("3"),
+    }
+
+
+def save(source: str) -> dict:
+    inputs = {"video": [source, 0], "filename_prefix": "video/zoom", "format": "auto", "codec": "auto"}
+    return {"class_type": "SaveVideo", "inputs": inputs}
+
+
+def view_graph(stack: list, zoom: float = 1.5) -> dict:
+    return {
+        "8": {"class_type": "ZoomStackView", "inputs": {"stack": stack, "zoom": zoom, "width": 64, "height": 48}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "view"}},
+    }
+
+
+def test_pictures_become_a_video_that_carries_its_workflow(comfy, pictures, sound):
+    graph = video_graph(pictures, audio=["20", 0], hold_end=0.3)
+    graph["20"] = {"class_type": "LoadAudio", "inputs": {"audio": sound}}
+    result = comfy.run(graph)
+    (path,) = result.files("4")
+    with av.open(str(path)) as container:
+        assert json.loads(container.metadata["prompt"]).keys() == graph.keys()
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (160, 96, 19)
+        assert container.streams.audio[0].codec_context.name.startswith("aac")
+    told = [(data["value"], data["max"]) for kind, data in result.events if kind == "progress" and data.get("node") == "4"]
+    assert told and told[-1] == (19, 19)
+    assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_trim_video_takes_part_of_it(comfy, pictures):
+    graph = video_graph(pictures) | {
+        "5": {"class_type": "Video Slice", "inputs": {"video": ["3", 0], "start_time": 0.5, "duration": 0.7, "strict_duration": True}},
+        "4": save("5"),
+    }
+    with av.open(str(comfy.run(graph).files("4")[0])) as container:
+        assert container.streams.video[0].frames == 7
+
+
+def test_get_video_components_gives_all_frames(comfy, pictures):
+    graph = video_graph(pictures, seconds_per_level=0.2)
+    graph["5"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["3", 0]}}
+    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "component"}}
+    del graph["4"]
+    images = comfy.run(graph).images("6")
+    assert len(images) == 7 and images[0].shape == (96, 160, 3)
+
+
+def test_all_frames_are_given_when_asked_for(comfy, pictures):
+    graph = video_graph(pictures, seconds_per_level=0.2, frames="all frames", direction="in-out")
+    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 1], "filename_prefix": "frame"}}
+    images = comfy.run(graph).images("6")
+    assert len(images) == 12
+    np.testing.assert_array_equal(images[5], images[7])
+
+
+def test_frames_that_were_not_asked_for_say_so(comfy, pictures):
+    graph = video_graph(pictures)
+    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 1], "filename_prefix": "none"}}
+    assert "frames is empty: set it to all frames" in comfy.execution_error(graph).message
+
+
+def test_a_list_of_pictures_serves_as_well_as_a_batch(comfy, pictures):
+    batch = comfy.run(stack_graph(pictures) | view_graph(["2", 0])).images("9")[0]
+    graph = stack_graph(pictures) | view_graph(["2", 0])
+    graph["30"] = {"class_type": "RebatchImages", "inputs": {"images": ["1", 0], "batch_size": 1}}
+    graph["2"]["inputs"]["images"] = ["30", 0]
+    np.testing.assert_array_equal(comfy.run(graph).images("9")[0], batch)
+
+
+def test_stacks_are_saved_listed_and_loaded(comfy, pictures):
+    graph = stack_graph(pictures) | view_graph(["2", 0])
+    graph["5"] = {"class_type": "ZoomStackSave", "inputs": {"stack": ["2", 0], "filename_prefix": "stacks/mine"}}
+    result = comfy.run(graph)
+    first = result.files("9")[0]
+    listed = comfy.client.object_info()["ZoomStackLoad"]["input"]["required"]["stack_file"][1]["options"]
+    assert "stacks/mine_00001_.safetensors [output]" in listed
+    loaded = {"7": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": "stacks/mine_00001_.safetensors [output]"}}}
+    (view,) = comfy.run(loaded | view_graph(["7", 0])).images("9")
+    assert np.abs(view - np.asarray(result.images("9")[0])).max() <= 1.01 / 255, first
+
+
+@pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "a.safetensors [temp]", "a.png", "none.safetensors"])
+def test_stack_files_elsewhere_are_refused(comfy, name):
+    graph = {"7": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": name}}} | view_graph(["7", 0])
+    assert any("stack_file" in message for message in comfy.validate_error(graph).messages)
+
+
+def test_a_damaged_stack_is_named_and_the_server_lives_on(comfy, pictures):
+    comfy.put_input("broken.safetensors", b"\x10\0\0\0\0\0\0\0 not json at all")
+    graph = {"7": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": "broken.safetensors"}}} | view_graph(["7", 0])
+    assert "broken.safetensors cannot be read" in comfy.execution_error(graph).message
+    assert comfy.run(stack_graph(pictures) | view_graph(["2", 0], 0.25)).images("9")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"width": 161}, "width must be even for h264 video, got 161: take 162 or 160"),
+        ({"seconds_per_level": 600.0, "frames": "all frames", "width": 8192, "height": 8192}, "use the video output"),
+    ],
+)
+def test_videos_that_cannot_be_are_refused(comfy, pictures, changes, message):
+    assert message in comfy.execution_error(video_graph(pictures, **changes)).message
+
+
+def test_pictures_of_different_sizes_are_refused(comfy, pictures):
+    graph = stack_graph(pictures) | view_graph(["2", 0])
+    odd = comfy.put_input("odd.png", np.zeros((40, 60, 3)))
+    graph["30"] = {"class_type": "LoadImage", "inputs": {"image": odd}}
+    graph["31"] = {"class_type": "CreateList", "inputs": {"inputs.input0": ["10", 0], "inputs.input1": ["30", 0]}}
+    if "CreateList" not in comfy.object_info:
+        pytest.skip("this ComfyUI has no node that makes a list of unlike pictures")
+    graph["2"]["inputs"]["images"] = ["31", 0]
+    assert "images must all have one size" in comfy.execution_error(graph).message
+
+
+def test_zoom_outside_the_stack_is_refused(comfy, pictures):
+    error = comfy.execution_error(stack_graph(pictures) | view_graph(["2", 0], 3.5))
+    assert "zoom must be from 0 to 3 (levels), got 3.5" in error.message
+
+
+@pytest.fixture(scope="module")
+def node(zoom_stack_pack):
+    from zoom_stack_pack.nodes import fit, stack
+
+    return {n.__name__: n for n in (*stack.NODES, *fit.NODES)}
+
+
+def images(count: int, height: int = 64, width: int = 96) -> torch.Tensor:
+    return torch.rand(count, height, width, 3, generator=torch.Generator().manual_seed(0))
+
+
+def test_number_of_pictures_must_match_the_levels(node):
+    with pytest.raises(ValueError, match="images has 3 pictures, levels has 4 levels"):
+        node["ZoomStackRender"].execute([images(3)], ["none"], [0.0], [2.0], [ZoomLevels.uniform(4)])
+
+
+def test_lists_of_unlike_sizes_are_refused(node):
+    with pytest.raises(ValueError, match=r"one size \(width x height\), got 48 x 64, 96 x 64"):
+        node["ZoomStackRender"].execute([images(1), images(1, 64, 48)], ["none"], [0.0], [2.0])
+
+
+def test_pictures_with_nan_are_refused(node):
+    bad = images(3)
+    bad[2, 5, 5, 0] = torch.nan
+    with pytest.raises(ValueError, match="picture 2 holds NaN"):
+        node["ZoomStackRender"].execute([bad], ["multi-resolution"], [20.0], [2.0])
+
+
+def test_geometry_of_the_sampler_is_kept_on_the_pixel_grid(node):
+    """Insets snapped to a coarse latent grid are not snapped again."""
+    levels = ZoomLevels([ZoomLevel(), ZoomLevel(zoom=2.5, center=(0.45, 0.5))])
+    levels = levels.with_geometry(levels.resolve(8, 12))
+    stack, pictures = node["ZoomStackRender"].execute([images(2)], ["none"], [0.0], [2.0], [levels]).result
+    assert stack.geometry == levels.geometry.scaled(64, 96)
+    assert stack.geometry != levels.resolve(64, 96)
+    assert pictures.shape == (2, 64, 96, 3)
+
+
+def test_images_out_agree_with_each_other(node):
+    stack, pictures = node["ZoomStackRender"].execute([images(3)], ["multi-resolution"], [20.0], [2.0]).result
+    levels = pictures.movedim(-1, 1)
+    assert (render_image(levels, stack.geometry) - levels).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_half_precision_and_alpha_are_taken(node, dtype):
+    batch = torch.cat([images(2), torch.ones(2, 64, 96, 1)], dim=-1).to(dtype)
+    stack, _ = node["ZoomStackRender"].execute([batch], ["none"], [0.0], [2.0]).result
+    assert stack.layers.dtype == torch.float32 and stack.layers.shape[1] == 3
+
+
+def test_check_and_align_reports_and_corrects(node):
+    geometry = ZoomLevels.uniform(2).resolve(128, 128)
+    grey = torch.from_numpy(PlaneWaves(2, 128).levels(geometry, [(0, 0), (4, 0)])).float()
+    batch = grey[..., None].repeat(1, 1, 1, 3)
+    fixed, report, picture = node["ZoomStackFit"].execute([batch], [2.0], [True], [True]).result
+    assert "level 0 and 1: off" in report and "shift -2.0" in report
+    assert fixed.shape == batch.shape and picture.shape[-1] == 3
+    _, report, _ = node["ZoomStackFit"].execute([fixed], [2.0], [False], [False]).result
+    assert "level 0 and 1: fits" in report
+    unlike = torch.stack([batch[0], torch.from_numpy(PlaneWaves(2, 128, seed=5).levels(geometry)).float()[1][..., None].repeat(1, 1, 3)])
+    _, report, _ = node["ZoomStackFit"].execute([unlike], [2.0], [True], [True]).result
+    assert "Level 1 does not show the same place" in report
+
+
+def test_every_input_of_every_node_has_a_tooltip(node):
+    from zoom_stack_pack.nodes import video
+
+    for cls in (*node.values(), *video.NODES):
+        schema = cls.define_schema()
+        assert schema.display_name and schema.description and schema.search_aliases and schema.category == "Zoom Stack"
+        for entry in (*schema.inputs, *schema.outputs):
+            assert entry.tooltip, (schema.node_id, entry.id)
