@@ -384,6 +384,19 @@ def test_memory_may_cut_the_levels_into_several_calls(toy, prompts, monkeypatch)
         assert difference(cut, whole) < CLOSE
 
 
+def test_the_cores_split_over_several_devices(toy, prompts):
+    """Two devices that are both the CPU: the core's multi-GPU code deals out the levels."""
+    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    sizes = []
+    split = toy.clone()
+    split.model_options["multigpu_clones"] = {torch.device("cpu"): split, torch.device("cpu", 0): toy.clone()}
+    split.set_model_unet_function_wrapper(
+        lambda run, a: sizes.append(len(a["input"])) or run(a["input"], a["timestep"], **a["c"])
+    )
+    assert difference(joint(split, *prompts, latent, steps=2), joint(toy, *prompts, latent, steps=2)) < CLOSE
+    assert sizes == [3] * 4
+
+
 def test_nested_latents_and_clips_are_refused(toy, folder, prompts):
     import comfy.nested_tensor
 
