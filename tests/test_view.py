@@ -147,7 +147,7 @@ def test_tiles_do_not_show(centred):
     """Large tiles, as on a GPU, give the same picture as the small ones of a processor."""
     stack = centred[1]
     small, large = StackRenderer(stack, 200, 200), StackRenderer(stack, 200, 200)
-    large._row_tile, large._column_tile = 512, 256
+    large._tile, large._strip = 256, 512
     for zoom in (0.0, 0.2, 0.93, 1.5, 2.999):
         assert (small.render(zoom) - large.render(zoom)).abs().max() < 1e-5
 

@@ -161,18 +161,23 @@ class Workspace:
 
 
 def draw(
-    layer: torch.Tensor, rows: Tile, columns: list[Tile], out: torch.Tensor, workspace: Workspace
+    layer: torch.Tensor, rows: list[Tile], columns: list[Tile], out: torch.Tensor, workspace: Workspace
 ) -> None:
-    """One strip of a resampled layer [C, H, W], into out: contiguous [C, rows.end - rows.begin, width].
+    """One strip of a resampled layer [C, H, W], into out: contiguous [C, all rows of `rows`, width].
 
-    columns: neighbouring column tiles; they are written where they belong, the rest is left alone.
+    rows: neighbouring row tiles, the strip. columns: neighbouring column tiles; they are written
+    where they belong, the rest is left alone.
     """
     if not columns:
         return
     low, high = columns[0].low, max(tile.high for tile in columns)
     channels, height = out.shape[:2]
     strip = workspace.take("rows", channels, height, high - low)
-    torch.matmul(rows.matrix, layer[:, rows.low : rows.high, low:high], out=strip)
+    top = rows[0].begin
+    for tile in rows:
+        torch.matmul(
+            tile.matrix, layer[:, tile.low : tile.high, low:high], out=strip[:, tile.begin - top : tile.end - top]
+        )
     # Rows and channels flattened: one product a tile instead of one a channel.
     strip, target = strip.view(channels * height, -1), out.view(channels * height, -1)
     for tile in columns:

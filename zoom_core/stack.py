@@ -43,7 +43,7 @@ def _fill(parent: torch.Tensor, child: torch.Tensor, inset: Inset) -> None:
     workspace = Workspace(child.device)
     for rows in tiles[0]:
         strip = workspace.take("strip", child.shape[0], rows.end - rows.begin, parent.shape[2])
-        draw(child, rows, tiles[1], strip, workspace)
+        draw(child, [rows], tiles[1], strip, workspace)
         parent[:, rows.begin : rows.end, left:right] = strip[..., left:right]
 
 

@@ -110,9 +110,9 @@ class StackRenderer:
         self._share = min(1.0, aspect), min(1.0, 1 / aspect)
         self._levels: dict[int, torch.Tensor] = {}
         self._workspace = Workspace(self.device)
-        # Small tiles keep a strip in a core's cache; a GPU wants few, large products.
+        # A strip (whole tiles) stays in a core's cache; a GPU wants few, large products.
         on_cpu = self.device.type == "cpu"
-        self._row_tile, self._column_tile = (64, 64) if on_cpu else (512, 256)
+        self._tile, self._strip = (32, 128) if on_cpu else (256, 512)
 
     @one_thread()
     def frame(self, zoom: float, bits: int = 8) -> np.ndarray:
@@ -174,7 +174,7 @@ class StackRenderer:
             self._layer(level),
             self._tiles(vertical, 0, rows),
             self._tiles(horizontal, 1, columns),
-            self._row_tile,
+            self._strip,
             self._workspace,
         )
 
@@ -184,8 +184,7 @@ class StackRenderer:
         pixels = self.stack.layers.shape[2 + axis]
         step = size * pixels / self._canvas[2 + axis]
         offset = start * pixels + 0.5 * step - 0.5
-        tile = self._column_tile if axis else self._row_tile
-        return axis_tiles(offset, step, pixels, span, tile, self.device, axis == 1)
+        return axis_tiles(offset, step, pixels, span, self._tile, self.device, axis == 1)
 
     def _strips(self, view: View) -> Iterator[tuple[int, torch.Tensor]]:
         """(first row, [C, rows, canvas width] float32) from top to bottom; a strip is reused."""
@@ -207,8 +206,8 @@ class StackRenderer:
                     (columns.begin, columns.end),
                 )
         channels = self.stack.layers.shape[1]
-        for begin in range(0, height, self._row_tile):
-            end = min(begin + self._row_tile, height)
+        for begin in range(0, height, self._strip):
+            end = min(begin + self._strip, height)
             strip = self._workspace.take("strip", channels, end - begin, width)
             if inner is None or not inner.covers(begin):
                 outer.draw(begin, strip, (0, width))
@@ -224,7 +223,7 @@ class StackRenderer:
         # Where the inner level alone shows, in whole tiles, the outer one need not be drawn.
         alone = (0, 0)
         if rows.full_begin <= begin and begin + height <= rows.full_end:
-            tile = self._column_tile
+            tile = self._tile
             last = columns.full_end if columns.full_end == width else columns.full_end // tile * tile
             alone = (-(-columns.full_begin // tile) * tile, last)
         if alone[1] <= alone[0]:
@@ -250,25 +249,27 @@ class _Part:
     """One level's share of a view: its tiles for the output rows and columns that it covers."""
 
     def __init__(
-        self, layer: torch.Tensor, rows: list[Tile], columns: list[Tile], row_tile: int, workspace: Workspace
+        self, layer: torch.Tensor, rows: list[Tile], columns: list[Tile], strip: int, workspace: Workspace
     ):
-        self._layer, self._columns, self._row_tile, self._workspace = layer, columns, row_tile, workspace
-        self._rows = {tile.begin // row_tile: tile for tile in rows}
+        self._layer, self._columns, self._strip, self._workspace = layer, columns, strip, workspace
+        self._rows: dict[int, list[Tile]] = {}
+        for tile in rows:
+            self._rows.setdefault(tile.begin // strip, []).append(tile)
 
     def covers(self, begin: int) -> bool:
         """Whether any row of the strip that starts at output row `begin` belongs to this level."""
-        return begin // self._row_tile in self._rows
+        return begin // self._strip in self._rows
 
     def rows_in(self, begin: int) -> tuple[int, int]:
         """Which rows of the strip that starts at output row `begin` belong to this level."""
-        tile = self._rows[begin // self._row_tile]
-        return tile.begin - begin, tile.end - begin
+        rows = self._rows[begin // self._strip]
+        return rows[0].begin - begin, rows[-1].end - begin
 
     def draw(self, begin: int, out: torch.Tensor, span: tuple[int, int]) -> None:
         """Draws the level's rows of the strip at output row `begin` into out [C, rows, width],
         at least in the output columns of `span`."""
         columns = [tile for tile in self._columns if tile.begin < span[1] and tile.end > span[0]]
-        draw(self._layer, self._rows[begin // self._row_tile], columns, out, self._workspace)
+        draw(self._layer, self._rows[begin // self._strip], columns, out, self._workspace)
 
 
 def render_view(
