@@ -160,7 +160,7 @@ def _run(server: ComfyServer, name: str, workflow: workflows.Workflow, object_in
     metadata = None if workflows.is_api(workflow) else workflow
     with Status(f"Running {name}") as status:
         try:
-            result = server.client.run(graph, metadata, RunProgress(graph, status), timeout=24 * 3600)
+            result = server.client.run(graph, metadata, RunProgress(graph, object_info, status), timeout=24 * 3600)
         except PromptRefused as refused:
             raise Problem(f"ComfyUI does not accept the workflow {name}:\n{refused}") from refused
         except ExecutionFailed as error:

@@ -10,7 +10,7 @@ import pytest
 from launcher.workflow import WorkflowError, read, to_api, with_prompts, with_seed
 
 PACK = Path(__file__).resolve().parent.parent
-EXAMPLES = 24  # all of them agree, but take minutes
+EXAMPLES = 16  # all of them agree, but take minutes
 
 INFO = {
     "Load": {"input": {"required": {"name": [["a", "b"]]}}, "display_name": "Load a model"},
