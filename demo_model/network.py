@@ -8,7 +8,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 FOLD = 2
 DATA_STD = 0.5      # of the pictures, about; see ZoomUNet
-UNET = dict(image_size=32, in_channels=3 * FOLD * FOLD, out_channels=3 * FOLD * FOLD, model_channels=64,
+UNET = dict(image_size=32, in_channels=3 * FOLD * FOLD + 3, out_channels=3 * FOLD * FOLD, model_channels=64,
             channel_mult=(1, 2, 3), num_res_blocks=[1, 1, 1], num_head_channels=32, legacy=False,
             num_classes="sequential", adm_in_channels=128, use_spatial_transformer=True, use_linear_in_transformer=True, context_dim=128,
             transformer_depth=[0, 0, 1], transformer_depth_middle=1,
@@ -18,6 +18,12 @@ UNET = dict(image_size=32, in_channels=3 * FOLD * FOLD, out_channels=3 * FOLD * 
 def spread_of(t: torch.Tensor) -> torch.Tensor:
     """Standard deviation of a noisy picture at noise level t in 0..1."""
     return (((1 - t) * DATA_STD) ** 2 + t ** 2).sqrt()
+
+
+def places(x: torch.Tensor) -> torch.Tensor:
+    """Where in the frame each pixel of x [B, C, H, W] lies: x and y in -1..1 and the distance from the middle."""
+    v, u = torch.meshgrid(*(torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[-2:]), indexing="ij")
+    return torch.stack([u, v, (u * u + v * v).sqrt() * 2 - 1]).expand(len(x), -1, -1, -1)
 
 
 class ZoomUNet(UNetModel):
@@ -38,7 +44,9 @@ class ZoomUNet(UNetModel):
         x = F.pad(x, (0, width % FOLD, 0, height % FOLD), mode="replicate")
         t = (timesteps / 1000.0).to(x).view(-1, 1, 1, 1)
         spread = spread_of(t)
-        out = super().forward(F.pixel_unshuffle(x / spread, FOLD), timesteps, context, context[:, 0], control, transformer_options, **kwargs)
+        folded = F.pixel_unshuffle(x / spread, FOLD)
+        folded = torch.cat([folded, places(folded)], 1)
+        out = super().forward(folded, timesteps, context, context[:, 0], control, transformer_options, **kwargs)
         keep = (t - (1 - t) * DATA_STD ** 2) / spread ** 2
         velocity = keep * x - DATA_STD / spread * F.pixel_shuffle(out, FOLD).to(x)
         return velocity[..., :height, :width]

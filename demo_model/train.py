@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from .captions import training_caption
 from .data import SHARD, look_of, ready_shards, read_shard, view_of, write_shard
+from .text_training import head_start
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
 
 SHEET = ("a galaxy cluster", "a blue spiral galaxy", "a red spiral galaxy", "a purple nebula", "a star system with a yellow sun",
@@ -49,7 +50,7 @@ class Pictures:
     def __init__(self, folder: Path):
         self.folder, self.seen = folder, set()
         self.pictures: list[np.ndarray] = []
-        self.looks: list = []
+        self.first: list[int] = []
 
     def refresh(self) -> int:
         """Read new shards; the number of pictures."""
@@ -58,17 +59,17 @@ class Pictures:
                 pictures, first = read_shard(path)
                 self.seen.add(path)
                 self.pictures.append(pictures)
-                self.looks += [look_of(view_of(first + n)) for n in range(len(pictures))]
-        return len(self.looks)
+                self.first += [first + n for n in range(len(pictures))]
+        return len(self.first)
 
     def batch(self, count: int, rng: np.random.Generator):
         """Pictures [count, 3, 64, 64] in -1..1, half of them mirrored, and their looks."""
-        chosen = rng.integers(len(self.looks), size=count)
+        chosen = rng.integers(len(self.first), size=count)
         stacked = np.stack([self.pictures[i // SHARD][i % SHARD] for i in chosen])
         x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         flip = torch.from_numpy(rng.random(count) < 0.5)
         x[flip] = x[flip].flip(-1)
-        return x, [self.looks[i] for i in chosen]
+        return x, [look_of(view_of(self.first[i])) for i in chosen]
 
 
 def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
@@ -200,8 +201,11 @@ def train(rank: int, args, folder: Path) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
-    net, average = Net().to(device), Net().to(device)
+    net, average = Net(), Net()
+    net, average = net.to(device), average.to(device)
     net.requires_grad_(True)
+    if not (args.work / "checkpoint.pt").exists():
+        head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
     average.load_state_dict(net.state_dict())
     average.eval()
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
@@ -260,10 +264,10 @@ def train(rank: int, args, folder: Path) -> None:
             if args.processes > 1:
                 dist.all_reduce(gradients)
                 gradients /= args.processes
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            gradients *= (1.0 / gradients.norm().clamp(min=1.0))
             optimizer.step()
-            if rank == 0:
-                decay = min(0.999, (1 + step) / (10 + step))
+            if rank == 0 and step % 4 == 0:
+                decay = min(0.998, (1 + step) / (10 + step)) ** 4
                 with torch.no_grad():
                     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
             losses.append(loss.item())
@@ -273,7 +277,7 @@ def train(rank: int, args, folder: Path) -> None:
             if rank:
                 continue
             if step % 50 == 0:
-                log.writerow((step, f"{used / 60:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.looks)))
+                log.writerow((step, f"{used / 60:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.first)))
                 log_file.flush()
                 print(f"step {step}  {used / 60:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
                 losses.clear()
