@@ -291,11 +291,12 @@ def test_patches_that_leave_out_layers(folder):
 
 @pytest.mark.parametrize("node", [nodes_easycache.EasyCacheNode, nodes_easycache.LazyCacheNode])
 def test_caches_of_steps(toy, prompts, node):
-    """They skip by what changes over all levels; where they never skip, levels are those of single runs."""
+    """They skip by what changes over all levels: one level, or never skipping, is as in the core."""
     latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
     never = _patched(node, toy, 0.0, 0.15, 0.95, False)
     check_equal(never, *prompts, latent, steps=6)
     often = _patched(node, toy, 2.0, 0.15, 0.95, False)
+    check_equal(often, *(side[:1] for side in prompts), latent[:1], steps=10)
     check_agreement(often, *prompts, latent, steps=10)
     skipping = difference(joint(often, *prompts, latent, steps=10), joint(toy, *prompts, latent, steps=10))
     assert skipping > 1e-4
