@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 from . import processes
+from .benchmarks import run_benchmark
 from .console import Problem
 from .demo import DEFAULT_WORKFLOW, DemoOptions, run_demo
 from .installation import PACK
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.command == "test":
             return run_tests(options.comfyui, rest)
+        if options.command == "bench":
+            return run_benchmark(options.comfyui, rest)
         run_demo(
             DemoOptions(
                 workflow=options.workflow,
@@ -63,7 +66,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="use the ComfyUI installed there instead of getting one (also: the variable COMFYUI_PATH)",
     )
     parser = argparse.ArgumentParser(prog="run.py", description="Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | bench")
     demo = commands.add_parser("demo", parents=[shared], help="make a zoom video")
     demo.add_argument("--workflow", metavar="NAME|FILE", default=DEFAULT_WORKFLOW, help=f"a bundled workflow, or a file of either format (default: {DEFAULT_WORKFLOW})")
     demo.add_argument("--seed", type=_seed, help="the seed for every node that has one")
@@ -73,8 +76,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     demo.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="what to compute on (default: a GPU if there is a usable one)")
     demo.add_argument("--port", type=_port, default=0, help="the server's port (default: a free one)")
     commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
+    commands.add_parser("bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False)
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command != "test":
+    if rest and options.command == "demo":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options, rest
 
