@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import comfy.model_management
 import comfy.utils
 import folder_paths
 from comfy_api.v0_0_2 import io, ui
@@ -78,15 +79,19 @@ class ZoomStackRender(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, blending, feather, zoom, levels=None) -> io.NodeOutput:
-        progress = comfy.utils.ProgressBar(3)
         pictures = levels_from_images(images)
         known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
-        layers = fuse(pictures, geometry, blending[0], feather[0])
-        progress.update_absolute(1)
+        total = 2 * len(known)
+        progress = comfy.utils.ProgressBar(total)
+
+        def on_level() -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            progress.update(1)
+
+        layers = fuse(pictures, geometry, blending[0], feather[0], on_level)
         rendered = images_from_levels(render_image(layers, geometry))
-        progress.update_absolute(2)
         stack = ZoomStack(layers, geometry, known)
-        progress.update_absolute(3)
+        progress.update_absolute(total)
         return io.NodeOutput(stack, rendered)
 
 

@@ -124,6 +124,19 @@ def test_agreeing_details_are_averaged_and_others_kept():
     assert changed < 0.15 * mixed
 
 
+def test_progress_is_told_level_by_level_and_can_stop_the_work():
+    geometry = GEOMETRIES["whole 2"]
+    calls = []
+    fuse(random_levels(geometry), geometry, on_level=lambda: calls.append(1))
+    assert len(calls) == 2 * (len(geometry) - 1)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fuse(random_levels(geometry), geometry, on_level=stop)
+
+
 def test_refuses():
     geometry = GEOMETRIES["whole 2"]
     images = random_levels(geometry)

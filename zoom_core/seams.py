@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from kornia.filters import gaussian_blur2d
@@ -105,11 +106,14 @@ def _agreeing(correction: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return _collapse(corrections)
 
 
-def blend_agreeing(images: torch.Tensor, geometry: Geometry, method: str) -> torch.Tensor:
+def blend_agreeing(
+    images: torch.Tensor, geometry: Geometry, method: str, on_level: Callable[[], None] | None = None
+) -> torch.Tensor:
     """`blend` for pictures that may not fit: [N, C, H, W] float32 -> [N, C, H, W].
 
     As `blend`, but with "multi-resolution" a band is averaged only where the levels agree on it.
     Nothing changes for levels that do; sampling has to use the linear `blend`.
+    on_level: called after every level but the first.
     """
     layers = blend(images, geometry, method)
     if method != "multi-resolution":
@@ -123,10 +127,17 @@ def blend_agreeing(images: torch.Tensor, geometry: Geometry, method: str) -> tor
         own = axes.apply("reduce", images[i], vertical, horizontal)
         kept = _agreeing(correction, own) - correction
         layers[i] += axes.apply("expand", kept, vertical, horizontal)
+        if on_level:
+            on_level()
     return layers
 
 
-def feather_seams(layers: torch.Tensor, geometry: Geometry, feather: float = DEFAULT_FEATHER) -> torch.Tensor:
+def feather_seams(
+    layers: torch.Tensor,
+    geometry: Geometry,
+    feather: float = DEFAULT_FEATHER,
+    on_level: Callable[[], None] | None = None,
+) -> torch.Tensor:
     """Makes every level meet the one around it at its border, in place: [N, C, H, W] float32.
 
     From the outermost inwards, the difference between what level i-1 holds inside its inset and
@@ -135,7 +146,8 @@ def feather_seams(layers: torch.Tensor, geometry: Geometry, feather: float = DEF
     change. Since the correction stays with the level, nothing changes when the camera passes it.
 
     feather: how far a difference in colour reaches in, in percent of the inset's side, 0 to 50
-    (0: no correction). Raises ValueError outside that.
+    (0: no correction). on_level: called after every level but the first.
+    Raises ValueError for a feather outside its range.
     """
     if not 0 <= feather <= MAX_FEATHER:
         raise ValueError(f"feather must be from 0 to {MAX_FEATHER:g} (percent), got {feather:g}.")
@@ -150,6 +162,8 @@ def feather_seams(layers: torch.Tensor, geometry: Geometry, feather: float = DEF
         )
         correction = _near_border(misfit, feather / 100)
         layers[i] += axes.apply("expand", correction, vertical, horizontal)
+        if on_level:
+            on_level()
     return layers
 
 
@@ -158,14 +172,16 @@ def fuse(
     geometry: Geometry,
     blending: str = "multi-resolution",
     feather: float = DEFAULT_FEATHER,
+    on_level: Callable[[], None] | None = None,
 ) -> torch.Tensor:
     """Layers for a `ZoomStack` from N pictures of one scene: [N, C, H, W] -> [N, C, H, W], clamped to 0..1.
 
-    blending: see `blend_agreeing`. feather: see `feather_seams`.
+    blending: see `blend_agreeing`. feather: see `feather_seams`. on_level: called up to 2 (N - 1)
+    times on the way, for progress; what it raises stops the work.
     Raises ValueError where pictures and geometry do not fit, or pictures hold NaN or infinity.
     """
     for i, image in enumerate(images):
         if not bool(torch.isfinite(image.sum(dtype=torch.float32))):
             raise ValueError(f"images must hold finite numbers, picture {i} holds NaN or infinity.")
-    layers = blend_agreeing(images.to(torch.float32), geometry, blending)
-    return feather_seams(layers, geometry, feather).clamp_(0, 1)
+    layers = blend_agreeing(images.to(torch.float32), geometry, blending, on_level)
+    return feather_seams(layers, geometry, feather, on_level).clamp_(0, 1)
