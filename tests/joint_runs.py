@@ -7,7 +7,7 @@ from typing import Any
 import comfy.sample
 import comfy.utils
 import torch
-from zoom_core import ZoomLevels
+from zoom_core import ZoomLevels, consolidate
 from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
 
 comfy.utils.set_progress_bar_enabled(False)
@@ -17,6 +17,8 @@ SETTINGS: dict[str, Any] = {
     **{i.id: i.default for i in MultiScaleJointKSampler.define_schema().inputs if hasattr(i, "default")},
     **dict(seed=7, steps=4, cfg=3.0, sampler_name="euler", scheduler="normal"),
 }
+# How close runs come that only differ in how ComfyUI cuts up its batches.
+CLOSE = 5e-5
 # What makes the joint sampler a plain KSampler.
 PLAIN = dict(blending="none", shared_noise=False)
 
@@ -77,3 +79,27 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     assert a.shape == b.shape
     assert torch.isfinite(a).all() and torch.isfinite(b).all()
     return float((a - b).abs().max() / b.std().clamp_min(1))
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Seeded uniform numbers in 0..1."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def check_equal(model, positive, negative, latent, mask=None, closeness=CLOSE, **changed) -> torch.Tensor:
+    """Assert that every level is the core's; gives the samples."""
+    given = {"samples": latent} if mask is None else {"samples": latent, "noise_mask": mask}
+    ours = joint(model, positive, negative, given, **changed, **PLAIN)
+    assert difference(ours, core_levels(model, positive, negative, latent, mask, **changed)) < closeness
+    return ours
+
+
+def check_agreement(model, positive, negative, latent, **changed) -> None:
+    """Assert that blended levels agree, and are not what they were without blending."""
+    count = max(len(positive), len(negative))
+    ours = joint(model, positive, negative, latent, **changed)
+    images = model.model.process_latent_in(ours).flatten(1, -3)
+    geometry = ZoomLevels.uniform(count).resolve(*ours.shape[-2:])
+    assert difference(consolidate(images, geometry), images) < 2e-5
+    plain = joint(model, positive, negative, latent, blending="none", **changed)
+    assert difference(ours, plain) > 0.01

@@ -55,3 +55,18 @@ def random_levels(geometry: Geometry, channels: int = 3, seed: int = 0) -> torch
 def consistent_levels(geometry: Geometry, channels: int = 3, seed: int = 0) -> torch.Tensor:
     """[N, C, H, W] levels that show one scene: what rendering a random stack gives."""
     return render_image(random_levels(geometry, channels, seed), geometry)
+
+
+def dot(height: int, width: int, y: float, x: float, sigma: float) -> torch.Tensor:
+    """A Gaussian dot at (y, x), pixel edges being whole numbers."""
+    rows = torch.exp(-0.5 * ((torch.arange(height, dtype=torch.float64) + 0.5 - y) / sigma) ** 2)
+    columns = torch.exp(-0.5 * ((torch.arange(width, dtype=torch.float64) + 0.5 - x) / sigma) ** 2)
+    return rows[:, None] * columns
+
+
+def centroid(image: torch.Tensor) -> tuple[float, float]:
+    """(y, x) of an image's centre of mass, pixel edges being whole numbers."""
+    total = image.sum()
+    rows = (image.sum(-1) * (torch.arange(image.shape[-2]) + 0.5)).sum() / total
+    columns = (image.sum(-2) * (torch.arange(image.shape[-1]) + 0.5)).sum() / total
+    return float(rows), float(columns)

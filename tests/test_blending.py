@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from scenes import GEOMETRIES, consistent_levels, random_levels, uniform
-from test_operators import _blob, centroid
+from scenes import GEOMETRIES, centroid, consistent_levels, dot, random_levels, uniform
 from zoom_core import IterativeUpdate, ZoomLevel, ZoomLevels, blend, consolidate, downscale, render_image
 
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
@@ -104,7 +103,7 @@ def test_what_an_outer_level_adds_lands_where_the_geometry_says(zoom, scaled):
     inset = geometry.insets[0]
     y, x = inset.top + 0.45 * inset.height + 0.2, inset.left + 0.53 * inset.width - 0.1
     images = torch.zeros(2, 1, geometry.height, geometry.width, dtype=torch.float64)
-    images[0, 0] = _blob(geometry.height, geometry.width, y, x, sigma=2)
+    images[0, 0] = dot(geometry.height, geometry.width, y, x, sigma=2)
     row, column = centroid(blend(images, geometry)[1, 0])
     scale_y, scale_x = geometry.height / inset.height, geometry.width / inset.width
     # 0.01 of the outer level's pixels.

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from scenes import GEOMETRIES, consistent_levels, random_levels, uniform
+from scenes import GEOMETRIES, centroid, consistent_levels, dot, random_levels, uniform
 from zoom_core import Geometry, Inset, ZoomLevel, ZoomLevels, downscale, render_image, render_noise
 
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
@@ -86,20 +86,6 @@ def test_an_inset_below_one_pixel_changes_nothing_further_out():
     assert render_image(random_levels(snapped), snapped).isfinite().all()
 
 
-def _blob(height: int, width: int, y: float, x: float, sigma: float) -> torch.Tensor:
-    """A Gaussian dot at (y, x), pixel edges being whole numbers."""
-    rows = torch.exp(-0.5 * ((torch.arange(height, dtype=torch.float64) + 0.5 - y) / sigma) ** 2)
-    columns = torch.exp(-0.5 * ((torch.arange(width, dtype=torch.float64) + 0.5 - x) / sigma) ** 2)
-    return rows[:, None] * columns
-
-
-def centroid(image: torch.Tensor) -> tuple[float, float]:
-    total = image.sum()
-    rows = (image.sum(-1) * (torch.arange(image.shape[-2]) + 0.5)).sum() / total
-    columns = (image.sum(-2) * (torch.arange(image.shape[-1]) + 0.5)).sum() / total
-    return float(rows), float(columns)
-
-
 @pytest.mark.parametrize("zoom", [1.25, 1.7, 2, 2.5, 3, 4])
 @pytest.mark.parametrize("center", [(0.5, 0.5), (0.4, 0.55)])
 @pytest.mark.parametrize("scaled", [False, True])
@@ -113,7 +99,7 @@ def test_a_dot_stays_where_the_geometry_says(zoom, center, scaled):
     y, x = 0.52 * geometry.height + 0.3, 0.47 * geometry.width - 0.2
     layers = torch.zeros(2, 1, geometry.height, geometry.width, dtype=torch.float64)
     # Two pixels of the outer level wide: a smaller dot's centroid moves with the phase of any sampling.
-    layers[1, 0] = _blob(geometry.height, geometry.width, y, x, sigma=2 * zoom)
+    layers[1, 0] = dot(geometry.height, geometry.width, y, x, sigma=2 * zoom)
     row, column = centroid(render_image(layers, geometry)[0, 0])
     assert row == pytest.approx(inset.top + y * inset.height / geometry.height, abs=0.01)
     assert column == pytest.approx(inset.left + x * inset.width / geometry.width, abs=0.01)
