@@ -172,6 +172,18 @@ def test_pictures_of_different_sizes_are_refused(comfy, pictures):
     assert "images must all have one size" in comfy.execution_error(graph).message
 
 
+def test_half_precision_intermediates_are_respected(start_comfy, pictures, comfy):
+    half = start_comfy("--fp16-intermediates")
+    for name in pictures:
+        half.put_input(name, (comfy.server.base / "input" / name).read_bytes())
+    graph = video_graph(pictures, seconds_per_level=0.2, frames="all frames") | view_graph(["2", 0])
+    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 1], "filename_prefix": "frame"}}
+    result = half.run(graph)
+    whole = comfy.run(graph)
+    assert len(result.images("6")) == 7 and result.files("4")
+    assert np.abs(result.images("9")[0] - whole.images("9")[0]).max() < 2 / 255
+
+
 def test_zoom_outside_the_stack_is_refused(comfy, pictures):
     error = comfy.execution_error(stack_graph(pictures) | view_graph(["2", 0], 3.5))
     assert "zoom must be from 0 to 3 (levels), got 3.5" in error.message
