@@ -30,16 +30,25 @@ def turned(picture: torch.Tensor, degrees: float, scale: float) -> torch.Tensor:
 def test_pictures_that_fit_are_said_to_and_stay():
     images = pictures()
     assert [fit.verdict for fit in check_fit(images, GEOMETRY)] == ["fits", "fits"]
-    aligned, _ = align_levels(images, GEOMETRY, match_colour=False)
+    aligned, geometry, _ = align_levels(images, GEOMETRY, match_colour=False)
     assert (aligned - images).abs().mean() < 2e-3
+
+
+def test_what_is_too_little_to_see_is_left_alone():
+    """Every level further in would see it enlarged: eight levels that fit must not wander off."""
+    geometry = ZoomLevels.uniform(8).resolve(SIZE, SIZE)
+    images = torch.from_numpy(PlaneWaves(4, SIZE).levels(geometry, [(0.1, -0.1)] * 8)).float()[:, None].repeat(1, 3, 1, 1)
+    aligned, geometry, fits = align_levels(images, geometry, match_colour=False)
+    assert {fit.verdict for fit in fits} == {"fits"}
+    assert torch.equal(aligned, images)
 
 
 def test_shifts_are_found_and_undone():
     images = pictures([(0, 0), (6, -4), (-3, 8)])
-    aligned, fits = align_levels(images, GEOMETRY, match_colour=False)
+    aligned, geometry, fits = align_levels(images, GEOMETRY, match_colour=False)
     assert fits[0].shift == pytest.approx((-3, 2), abs=0.1)
     assert [fit.verdict for fit in fits] == ["off", "off"]
-    after = check_fit(aligned, GEOMETRY)
+    after = check_fit(aligned, geometry)
     assert all(fit.likeness > 0.98 for fit in after)
     assert all(np.hypot(*fit.shift) < 0.1 for fit in after)
 
@@ -47,10 +56,10 @@ def test_shifts_are_found_and_undone():
 def test_scale_and_rotation_are_found_and_undone():
     images = pictures()
     images[2] = turned(images[2], 3.0, 1.05)
-    aligned, fits = align_levels(images, GEOMETRY, match_colour=False)
+    aligned, geometry, fits = align_levels(images, GEOMETRY, match_colour=False)
     assert fits[1].rotation == pytest.approx(3.0, abs=0.1)
     assert fits[1].scale == pytest.approx(1.05, abs=0.003)
-    assert check_fit(aligned, GEOMETRY)[1].likeness > 0.97
+    assert check_fit(aligned, geometry)[1].likeness > 0.97
 
 
 def test_colours_are_matched_and_do_not_pass_for_motion():
@@ -59,8 +68,8 @@ def test_colours_are_matched_and_do_not_pass_for_motion():
     fit = check_fit(images, GEOMETRY)[0]
     assert np.hypot(*fit.shift) < 0.1 and fit.verdict == "fits"
     assert fit.colour[0] - fit.colour[1] == pytest.approx(0.13, abs=0.005)
-    aligned, _ = align_levels(images, GEOMETRY)
-    matched = check_fit(aligned, GEOMETRY)
+    aligned, geometry, _ = align_levels(images, GEOMETRY)
+    matched = check_fit(aligned, geometry)
     assert all(abs(c) < 0.003 for fit in matched for c in fit.colour)
     assert aligned[1].std() == pytest.approx(float(pictures()[1].std()), rel=0.03)
 
@@ -68,7 +77,7 @@ def test_colours_are_matched_and_do_not_pass_for_motion():
 def test_pictures_of_other_places_are_named_and_left_alone():
     images = pictures()
     images[1] = torch.from_numpy(PlaneWaves(4, SIZE, seed=7).levels(GEOMETRY)).float()[1]
-    aligned, fits = align_levels(images, GEOMETRY)
+    aligned, geometry, fits = align_levels(images, GEOMETRY)
     assert [fit.verdict for fit in fits] == ["does not fit", "does not fit"]
     assert torch.equal(aligned[1], images[1])
     assert "level 0 and 1: does not fit" in fits[0].describe()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
 from kornia.filters import gaussian_blur2d
-from kornia.geometry.transform import warp_affine
+from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 
 from . import axes
-from .geometry import Geometry
+from .geometry import Geometry, Inset
 from .operators import check_levels, inset_axes, inset_view
 
 # Correlation of the two views of one place: from GOOD on nothing needs doing, below POOR they do
@@ -20,6 +20,8 @@ from .operators import check_levels, inset_axes, inset_view
 GOOD, POOR = 0.95, 0.5
 MIN_SIDE = 16
 MAX_SHIFT, MAX_SCALE, MAX_ROTATION = 0.15, 1.2, 10.0
+# Pixels of the level around: less is noise of the registration, not worth moving a level for.
+STILL = 0.25
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 
 
@@ -159,18 +161,39 @@ def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -
     return fit, warp
 
 
-def _aligned(inner: torch.Tensor, warp: np.ndarray, geometry: Geometry, i: int) -> torch.Tensor:
-    """The level [C, H, W] with a map known on the outer grid's inset undone on its own grid."""
-    vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
-    # Pixel p of the inset is pixel zoom * (p + 0.5) + first - 0.5 of the level itself.
-    own = np.eye(3)
-    for row, axis in ((0, horizontal), (1, vertical)):
-        own[row, row], own[row, 2] = axis.zoom, axis.first + 0.5 * axis.zoom - 0.5
-    there = own @ np.vstack([warp, [0, 0, 1]]) @ np.linalg.inv(own)
-    # kornia wants the map from source to target pixels.
-    matrix = torch.from_numpy(np.linalg.inv(there)[:2]).to(inner)[None]
-    size = inner.shape[-2:]
-    return warp_affine(inner[None], matrix, size, mode="bicubic", padding_mode="border", align_corners=True)[0].clamp(0, 1)
+def _movement(warp: np.ndarray, shape: tuple[int, int]) -> float:
+    """The furthest that a map moves a corner, in pixels."""
+    height, width = shape
+    corners = np.array([[x, y, 1.0] for x in (0, width - 1) for y in (0, height - 1)])
+    return float(np.linalg.norm(corners @ warp.T - corners[:, :2], axis=1).max())
+
+
+def _turned(inner: torch.Tensor, degrees: float) -> torch.Tensor:
+    """The level [C, H, W] turned back about its middle by a rotation that `_fit` found."""
+    height, width = inner.shape[-2:]
+    center = torch.tensor([[(width - 1) / 2, (height - 1) / 2]])
+    matrix = get_rotation_matrix2d(center, torch.tensor([degrees]), torch.ones(1, 2)).to(inner)
+    turned = warp_affine(
+        inner[None], matrix, (height, width), mode="bicubic", padding_mode="border", align_corners=True
+    )
+    return turned[0].clamp(0, 1)
+
+
+def _moved_inset(warp: np.ndarray, geometry: Geometry, i: int) -> Inset:
+    """The inset of level i where, and as large as, the level around it shows the same thing; as far
+    as that lies inside the frame."""
+    inset = geometry.insets[i - 1]
+    vertical, horizontal = inset_axes(inset, geometry.height, geometry.width)
+    # Middle of the whole inset on the grid of its whole pixels, where the map is known.
+    origin = np.array([horizontal.start + 0.5, vertical.start + 0.5])
+    middle = np.array([inset.left + inset.width / 2, inset.top + inset.height / 2]) - origin
+    middle = np.linalg.solve(warp[:, :2], middle - warp[:, 2]) + origin
+    scale = math.hypot(warp[0, 0], warp[1, 0])
+    scale = max(scale, inset.width / geometry.width, inset.height / geometry.height)
+    width, height = inset.width / scale, inset.height / scale
+    left = min(max(middle[0] - width / 2, 0.0), geometry.width - width)
+    top = min(max(middle[1] - height / 2, 0.0), geometry.height - height)
+    return Inset(float(top), float(left), float(height), float(width))
 
 
 def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> torch.Tensor:
@@ -196,12 +219,14 @@ def check_fit(images: torch.Tensor, geometry: Geometry) -> list[PairFit]:
 
 def align_levels(
     images: torch.Tensor, geometry: Geometry, align: bool = True, match_colour: bool = True
-) -> tuple[torch.Tensor, list[PairFit]]:
-    """Brings N pictures [N, C, H, W] to fit, from the outermost inwards; returns them with the
-    fits found on the way (each against the level around it as corrected by then).
+) -> tuple[torch.Tensor, Geometry, list[PairFit]]:
+    """Brings N pictures [N, C, H, W] to fit, from the outermost inwards.
 
-    align: undo shift, scale and rotation where that makes a pair more alike. Pairs that do not
-    show the same thing are left alone, and their PairFit says so.
+    Returns the pictures, the geometry in which they fit, and the fits found on the way.
+    align: undo shift and scale by moving a level's inset to where the level around it shows the
+    same; the pictures stay as they are, so that levels further in keep their fit. Only a
+    rotation turns the picture itself. Pairs that do not show the same thing are left alone, and
+    their PairFit says so.
     match_colour: give each level the mean and contrast of what the level around it shows there.
     Raises ValueError as `check_fit`.
     """
@@ -212,11 +237,18 @@ def align_levels(
         fits.append(fit)
         if fit.verdict == "does not fit":
             continue
-        if align and fit.aligned > fit.likeness:
-            result[i] = _aligned(result[i], warp, geometry, i)
+        inset = geometry.insets[i - 1]
+        shape = (inset.height, inset.width)
+        if align and fit.aligned > fit.likeness and _movement(warp, shape) > STILL:
+            if math.radians(abs(fit.rotation)) * math.hypot(*shape) / 2 > STILL:
+                result[i] = _turned(result[i], fit.rotation)
+                _, warp = _fit(result[i - 1], result[i], geometry, i)
+            insets = list(geometry.insets)
+            insets[i - 1] = _moved_inset(warp, geometry, i)
+            geometry = replace(geometry, insets=tuple(insets))
         if match_colour:
             result[i] = _matched(result[i - 1], result[i], geometry, i)
-    return result, fits
+    return result, geometry, fits
 
 
 def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np.ndarray:
