@@ -27,7 +27,7 @@ class ZoomStackFit(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="Your pictures, widest view first: a batch, or a list of one size."),
                 zoom_input(),
-                io.Boolean.Input("align", default=True, tooltip="Undo small shifts, scales and rotations between neighbours. Pictures that do not show the same place stay as they are, and the report names them."),
+                io.Boolean.Input("align", default=True, tooltip="Find and undo small shifts, scales and rotations between neighbours; connect levels to Zoom Stack Render too. Pictures that do not show the same place stay as they are, and the report names them."),
                 io.Boolean.Input("match_colour", default=True, tooltip="Give every picture the brightness and contrast that the one around it has there."),
                 ZoomLevelsType.Input("levels", optional=True, tooltip="Zooms and places of the levels. Without it every picture is centred and closer by zoom."),
             ],
@@ -35,15 +35,16 @@ class ZoomStackFit(io.ComfyNode):
                 io.Image.Output("images", tooltip="The pictures, aligned and matched as asked, for Zoom Stack Render."),
                 io.String.Output("report", tooltip="One line for every pair of neighbours."),
                 io.Image.Output("picture", tooltip="A row for every pair: as the outer picture shows the place, as the inner one does, and the difference."),
+                ZoomLevelsType.Output("levels", tooltip="Where the pictures fit into each other: connect it to levels of Zoom Stack Render, or aligning has no effect."),
             ],
         )
 
     @classmethod
     def execute(cls, images, zoom, align, match_colour, levels=None) -> io.NodeOutput:
         pictures = levels_from_images(images)
-        _, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
+        known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
         if align[0] or match_colour[0]:
-            pictures, fits = align_levels(pictures, geometry, align[0], match_colour[0])
+            pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0])
             after = check_fit(pictures, geometry)
         else:
             fits = after = check_fit(pictures, geometry)
@@ -56,7 +57,13 @@ class ZoomStackFit(io.ComfyNode):
             )
         report = "\n".join(lines)
         shown = torch.from_numpy(fit_picture(pictures, geometry)).to(torch.float32).movedim(-1, 0)[None] / 255
-        return io.NodeOutput(images_from_levels(pictures), report, images_from_levels(shown), ui=ui.PreviewText(report))
+        return io.NodeOutput(
+            images_from_levels(pictures),
+            report,
+            images_from_levels(shown),
+            known.with_geometry(geometry),
+            ui=ui.PreviewText(report),
+        )
 
 
 NODES = [ZoomStackFit]

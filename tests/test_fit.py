@@ -31,16 +31,35 @@ def test_pictures_that_fit_are_said_to_and_stay():
     images = pictures()
     assert [fit.verdict for fit in check_fit(images, GEOMETRY)] == ["fits", "fits"]
     aligned, geometry, _ = align_levels(images, GEOMETRY, match_colour=False)
-    assert (aligned - images).abs().mean() < 2e-3
+    assert torch.equal(aligned, images) and geometry == GEOMETRY
 
 
 def test_what_is_too_little_to_see_is_left_alone():
-    """Every level further in would see it enlarged: eight levels that fit must not wander off."""
+    """Shifts of a tenth of a pixel are the registration's own noise."""
     geometry = ZoomLevels.uniform(8).resolve(SIZE, SIZE)
     images = torch.from_numpy(PlaneWaves(4, SIZE).levels(geometry, [(0.1, -0.1)] * 8)).float()[:, None].repeat(1, 3, 1, 1)
     aligned, geometry, fits = align_levels(images, geometry, match_colour=False)
     assert {fit.verdict for fit in fits} == {"fits"}
     assert torch.equal(aligned, images)
+
+
+def test_one_pair_that_is_off_does_not_move_the_levels_further_in():
+    """Levels 1 and 2 fit each other, and both lie (4, -2) of level 1's pixels beside the middle of level 0."""
+    images = pictures([(0, 0), (4, -2), (8, -4)])
+    aligned, geometry, fits = align_levels(images, GEOMETRY, match_colour=False)
+    assert [fit.verdict for fit in fits] == ["off", "fits"]
+    assert torch.equal(aligned, images)
+    assert geometry.insets[1] == GEOMETRY.insets[1]
+    assert geometry.insets[0] == pytest.approx((64 - 1, 64 + 2, 128, 128), abs=0.1)
+
+
+def test_an_inset_is_moved_no_further_than_the_frame():
+    levels = ZoomLevels.uniform(2, 1.25)
+    geometry = levels.resolve(SIZE, SIZE)
+    scene = PlaneWaves(1.25, SIZE)
+    images = torch.from_numpy(scene.levels(geometry, [(0, 0), (36, 0)])).float()[:, None]
+    _, moved, _ = align_levels(images, geometry, match_colour=False)
+    assert moved.insets[0].left + moved.insets[0].width == pytest.approx(SIZE, abs=1e-9)
 
 
 def test_shifts_are_found_and_undone():

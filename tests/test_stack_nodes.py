@@ -244,13 +244,16 @@ def test_check_and_align_reports_and_corrects(node):
     geometry = ZoomLevels.uniform(2).resolve(128, 128)
     grey = torch.from_numpy(PlaneWaves(2, 128).levels(geometry, [(0, 0), (4, 0)])).float()
     batch = grey[..., None].repeat(1, 1, 1, 3)
-    fixed, report, picture = node["ZoomStackFit"].execute([batch], [2.0], [True], [True]).result
+    fixed, report, picture, levels = node["ZoomStackFit"].execute([batch], [2.0], [True], [True]).result
     assert "level 0 and 1: off" in report and "shift -2.0" in report
     assert fixed.shape == batch.shape and picture.shape[-1] == 3
-    _, report, _ = node["ZoomStackFit"].execute([fixed], [2.0], [False], [False]).result
+    assert levels.geometry.insets[0].left == pytest.approx(34, abs=0.1)
+    _, report, _, _ = node["ZoomStackFit"].execute([fixed], [2.0], [False], [False], [levels]).result
     assert "level 0 and 1: fits" in report
+    stack, _ = node["ZoomStackRender"].execute([fixed], ["multi-resolution"], [20.0], [2.0], [levels]).result
+    assert stack.geometry == levels.geometry
     unlike = torch.stack([batch[0], torch.from_numpy(PlaneWaves(2, 128, seed=5).levels(geometry)).float()[1][..., None].repeat(1, 1, 3)])
-    _, report, _ = node["ZoomStackFit"].execute([unlike], [2.0], [True], [True]).result
+    _, report, _, _ = node["ZoomStackFit"].execute([unlike], [2.0], [True], [True]).result
     assert "Level 1 does not show the same place" in report
 
 
