@@ -203,4 +203,5 @@ def test_fifty_jobs_do_not_grow_the_server(fresh_comfy):
     for seed in range(50):
         comfy.run(graph(latent=dict(width=32, height=32, batch_size=1), steps=2, seed=seed, prefix="many"))
         sizes.append(resident(comfy.server.pid))
-    assert max(sizes[-5:]) <= 1.02 * sizes[9], [size >> 20 for size in sizes]
+    # A job's weights may still lie there when it ends: so the largest of ten jobs against the largest of ten.
+    assert max(sizes[-10:]) <= 1.02 * max(sizes[:10]), [size >> 20 for size in sizes]
