@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("comfy.samplers", reason="needs ComfyUI: run `python run.py test`")
@@ -26,6 +28,8 @@ ADAPTIVE = {"dpm_adaptive"}
 STOP_EARLY = {"dpm_fast", "dpm_adaptive", "uni_pc", "uni_pc_bh2"}
 # They draw noise and multiply it by zero: KSampler gives them no eta.
 ETA_ZERO = {"dpm_fast", "dpm_adaptive"}
+# The same, but through the noise sampler that they are given.
+STRENGTH_ZERO = {"res_multistep", "res_multistep_cfg_pp"}
 LEVELS = 2
 
 
@@ -265,6 +269,22 @@ def test_preview_shows_a_strip_of_all_levels(zoom_stack_pack):
     assert picture.shape == (1, 1, 4, 12)
     assert picture[0, 0, ::2, ::3].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert strip(levels[:5, :, None]).shape == (1, 1, 1, 2, 15)
+
+
+def test_the_help_page_says_what_each_sampler_does(zoom_stack_pack, draws, model):
+    page = Path(zoom_stack_pack.__file__).parent / "web" / "docs" / "MultiScaleJointKSampler.md"
+    rows = [line.split("|")[1:4] for line in page.read_text("utf-8").splitlines() if line.count("|") == 4]
+    told = {name: (noise, end) for names, noise, end in rows for name in names.strip().split(", ")}
+    assert set(told) - {"samplers", "---"} == set(SAMPLERS)
+    positive, negative = prompts(1)
+    for name in SAMPLERS:
+        draws.clear()
+        core_levels(model, positive, negative, latent(1), sampler_name=name, steps=4)
+        noise, end = (text.strip() for text in told[name])
+        shared = bool(draws) and name not in ETA_ZERO | STRENGTH_ZERO
+        assert noise.startswith("shared" if shared else "none"), name
+        assert ("Brownian" in noise) == ("BrownianTreeNoiseSampler" in draws)
+        assert (end == "agree exactly") == (name not in STOP_EARLY)
 
 
 def test_settings_of_the_runs_exist(zoom_stack_pack):
