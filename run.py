@@ -32,7 +32,7 @@ def use_another_python():
                 print("Going on with %s." % " ".join(command))
                 sys.stdout.flush()
                 return hand_over(command + [os.path.abspath(__file__)] + sys.argv[1:])
-    print("None of these was found here. Please install one (python.org, your package manager, or uv), and start again with it.")
+    print("None of these was found here. Please install one (from python.org or your package manager) and use that.")
     return 1
 
 

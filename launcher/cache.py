@@ -32,7 +32,8 @@ def cache_folder() -> Path:
         (folder / "writable").write_bytes(b"")
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        raise Problem(f"Cannot write to {folder}: {reason}.\nSet {VARIABLE} to a folder with room to use that instead.") from error
+        advice = f"Set {VARIABLE} to a folder with room to use that instead."
+        raise Problem(f"Cannot write to {folder}: {reason}.\n{advice}") from error
     return folder
 
 

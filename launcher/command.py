@@ -65,15 +65,37 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         default=os.environ.get("COMFYUI_PATH") or None,
         help="use the ComfyUI installed there instead of getting one (also: the variable COMFYUI_PATH)",
     )
-    parser = argparse.ArgumentParser(prog="run.py", description="Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI.")
+    about = "Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI."
+    parser = argparse.ArgumentParser(prog="run.py", description=about)
     commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | bench")
     demo = commands.add_parser("demo", parents=[shared], help="make a zoom video")
-    demo.add_argument("--workflow", metavar="NAME|FILE", default=DEFAULT_WORKFLOW, help=f"a bundled workflow, or a file of either format (default: {DEFAULT_WORKFLOW})")
+    demo.add_argument(
+        "--workflow",
+        metavar="NAME|FILE",
+        default=DEFAULT_WORKFLOW,
+        help=f"a bundled workflow, or a file of either format (default: {DEFAULT_WORKFLOW})",
+    )
     demo.add_argument("--seed", type=_seed, help="the seed for every node that has one")
-    demo.add_argument("--prompts", type=Path, metavar="FILE", help="prompts, one a line, from the widest view to the closest (or JSON)")
-    demo.add_argument("--serve", action="store_true", help="open the workflow for the browser and leave the server running")
-    demo.add_argument("--output", type=Path, metavar="FOLDER", default=PACK / "output", help="where the results go (default: output, beside run.py)")
-    demo.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="what to compute on (default: a GPU if there is a usable one)")
+    demo.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="prompts, one a line, from the widest view to the closest (or JSON)",
+    )
+    demo.add_argument("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
+    demo.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        default=PACK / "output",
+        help="where the results go (default: output, beside run.py)",
+    )
+    demo.add_argument(
+        "--device",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="what to compute on (default: a GPU if there is a usable one)",
+    )
     demo.add_argument("--port", type=_port, default=0, help="the server's port (default: a free one)")
     commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
     commands.add_parser("bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False)

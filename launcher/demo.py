@@ -49,7 +49,7 @@ def run_demo(options: DemoOptions) -> None:
     workflow = workflows.read(path)
     prompts = _read_prompts(options.prompts) if options.prompts else None
     if options.serve and workflows.is_api(workflow):
-        raise Problem(f"{path.name} is in API format, which has no layout; --serve needs a workflow as the browser saves it.")
+        raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it, with a layout.")
     installation = prepare(options.comfyui)
     with _base_folder(installation.cache) as base:
         _lend_inputs(path.parent / "input", base / "input")
@@ -89,8 +89,8 @@ def find_workflow(name: str) -> Path:
     bundled = PACK / "workflows" / f"{name.removesuffix('.json')}.json"
     if bundled.is_file():
         return bundled
-    names = sorted(file.stem for file in (PACK / "workflows").glob("*.json"))
-    raise Problem(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {', '.join(names) or 'none'}.")
+    names = ", ".join(sorted(file.stem for file in (PACK / "workflows").glob("*.json"))) or "none"
+    raise Problem(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {names}.")
 
 
 def _read_prompts(path: Path) -> str:

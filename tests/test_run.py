@@ -76,6 +76,12 @@ class Demo:
                 continue
         return found
 
+    def wait_for_server(self, process: subprocess.Popen) -> None:
+        """Wait until the server's process is there; it is far from ready then."""
+        while not any("main.py" in line for line in self.processes()):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+
 
 @pytest.fixture
 def demo(tmp_path, comfy_path):
@@ -152,10 +158,7 @@ def test_served_for_the_browser_until_ctrl_c(demo):
 @SIGNALS
 def test_stopped_while_the_server_is_starting(demo):
     process = demo.start(workflow())
-    deadline = time.monotonic() + 120
-    while not any("main.py" in line for line in demo.processes()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    demo.wait_for_server(process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
@@ -164,7 +167,7 @@ def test_stopped_while_the_server_is_starting(demo):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a child with its parent")
 def test_killed_without_warning_it_takes_the_server_along(demo):
     process = demo.start(workflow())
-    read_until(process, "Starting ComfyUI")
+    demo.wait_for_server(process)
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 10
@@ -185,7 +188,7 @@ def test_mistakes_show_before_anything_is_started(demo):
     for content, arguments, complaint in [
         ("{", [], "is not JSON"),
         ("{}", [], "not a ComfyUI workflow"),
-        (json.dumps({"1": {"class_type": "X", "inputs": {}}}), ["--serve"], "API format"),
+        (json.dumps({"1": {"class_type": "X", "inputs": {}}}), ["--serve"], "in API format"),
         (workflow(), ["--prompts", "nowhere.txt"], "--prompts"),
         (workflow(), ["--seed", "-1"], "from 0 to"),
         (workflow(), ["--comfyui", str(demo.folder)], "expected a ComfyUI folder"),
@@ -232,6 +235,30 @@ class Terminal(io.StringIO):
     def line(self) -> str:
         """What stands on the line now."""
         return self.getvalue().split("\r")[-1]
+
+
+def start_tests(folder: Path, comfyui: Path, *arguments: str) -> subprocess.Popen:
+    """Start `run.py test` with a cache and a temporary folder of its own."""
+    environment = {**os.environ, VARIABLE: str(folder / "cache"), "COMFYUI_PATH": str(comfyui)}
+    command = [sys.executable, "-u", PACK / "run.py", "test", f"--basetemp={folder / 'cache' / 'pytest'}", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_tests_are_run_and_their_verdict_returned(tmp_path, comfy_path):
+    file = str(PACK / "tests" / "test_run_websocket.py")
+    output, _ = (process := start_tests(tmp_path, comfy_path, file, "-k", "fragments", "-q")).communicate()
+    assert process.returncode == 0 and "1 passed" in output, output
+    output, _ = (process := start_tests(tmp_path, comfy_path, file, "-k", "no_such_test")).communicate()
+    assert process.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, output
+
+
+@SIGNALS
+def test_stopped_tests_take_their_server_along(demo):
+    process = start_tests(demo.folder, demo.comfyui, str(PACK / "tests" / "test_server_smoke.py"))
+    demo.wait_for_server(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_arguments_for_pytest_are_handed_on():
