@@ -183,7 +183,8 @@ class SharedNoise:
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
         """[N, C, .., H, W] noise for a latent, zoom-consistent and of unit variance."""
         samples = input_latent["samples"]
-        noise = comfy.sample.prepare_noise(samples, self.seed, input_latent.get("batch_index"))
+        # Not by the latent's batch_index: Batch Latents repeats numbers there, and levels would repeat their noise.
+        noise = comfy.sample.prepare_noise(samples, self.seed)
         return as_images(lambda images: render_noise(images, resolve(self._levels, samples)), noise)
 
 

@@ -7,6 +7,7 @@ pytest.importorskip("comfy.samplers", reason="needs ComfyUI: run `python run.py 
 import comfy.samplers
 import torch
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+from comfy_extras.nodes_post_processing import BatchLatentsNode
 from joint_runs import SETTINGS, core_levels, difference, joint
 from tiny_models import conditioning, empty_latent, taesd, toy
 from zoom_core import ZoomLevels, consolidate, downscale
@@ -182,6 +183,17 @@ def test_deeper_levels_are_appended(model):
     assert torch.equal(result[:COUNT], finished)
     assert misfit(result, levels.resolve(16, 16)) < 1e-3 * float(finished.std())
     assert float(result[COUNT:].std()) > 0.1
+
+
+def test_levels_from_two_batches_do_not_repeat_their_noise():
+    """The core's Batch Latents numbers each part from 0."""
+    parts = [{"samples": torch.zeros(2, 4, 16, 16)} for _ in range(2)]
+    joined = BatchLatentsNode.execute({str(i): part for i, part in enumerate(parts)}).args[0]
+    assert joined["batch_index"] == [0, 1, 0, 1]
+    noise = ZoomSharedNoise.execute(3, LEVELS).args[0].generate_noise(joined)
+    outside = torch.ones(16, 16, dtype=torch.bool)
+    outside[4:12, 4:12] = False
+    assert abs(float((noise[0] * noise[2])[:, outside].mean())) < 0.15
 
 
 def test_refinement_at_a_higher_resolution_keeps_the_geometry(model, conds, finished):
