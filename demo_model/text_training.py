@@ -33,8 +33,8 @@ def answers(look: Look) -> list[int]:
     return [options.index(values[name]) for name, options in READ.items()]
 
 
-def head_start(encoder: TextEncoder, tokenize, steps: int = 500, seed: int = 0) -> float:
-    """Train `encoder` in place; `tokenize(text, rng)` gives a line of tokens. Returns the last loss."""
+def head_start(encoder: TextEncoder, tokenize, steps: int = 500, seed: int = 0) -> nn.Linear:
+    """Train `encoder` in place; `tokenize(text, rng)` gives a line of tokens. Returns the heads."""
     rng = np.random.default_rng(seed)
     heads = nn.Linear(encoder.norm.weight.shape[0], sum(len(options) for options in READ.values()))
     parameters = list(encoder.parameters()) + list(heads.parameters())
@@ -56,4 +56,4 @@ def head_start(encoder: TextEncoder, tokenize, steps: int = 500, seed: int = 0) 
         if step % 100 == 99:
             right = [(part.argmax(1) == wanted[:, n]).float().mean().item() for n, part in enumerate(parts)]
             print(f"text {step + 1}: loss {loss.item():.3f}", dict(zip(READ, (round(r, 2) for r in right))), flush=True)
-    return loss.item()
+    return heads

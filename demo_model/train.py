@@ -82,14 +82,16 @@ def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> 
     return padded([1] + [t for w in words for t in w][:LENGTH - 2] + [2])
 
 
-def noise_levels(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Sigmas [count] in 0..1: half logit-normal around the middle, half evenly from 0.6 to 1.
+def noise_levels(count: int, generator: torch.Generator, done: float) -> torch.Tensor:
+    """Sigmas [count] in 0..1: logit-normal around the middle, or evenly from 0.6 to 1.
 
-    At high noise the text decides what there is and where; a short training has to see much of it.
+    At high noise the text decides what there is and where, so a short training starts with much of
+    it; the last quarter of the time (`done` in 0..1) goes to the fine grain.
     """
-    middle = torch.sigmoid(0.3 + 1.3 * torch.randn(count, generator=generator))
+    late = done > 0.75
+    middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
-    return torch.where(torch.rand(count, generator=generator) < 0.5, middle, high).clamp(1e-3, 1.0)
+    return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
 
 
 
@@ -256,7 +258,7 @@ def train(rank: int, args, folder: Path) -> None:
             texts = ["" if rng.random() < 0.1 else training_caption(look, rng) for look in looks]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator)
+            sigma = noise_levels(len(x), generator, done)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
