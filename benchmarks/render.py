@@ -27,7 +27,7 @@ from zoom_core import Geometry, ZoomLevels, blend  # noqa: E402
 from zoom_core.camera import Camera  # noqa: E402
 from zoom_core.seams import blend_agreeing, fuse  # noqa: E402
 from zoom_core.stack import ZoomStack  # noqa: E402
-from zoom_core.stream import h264_options, stream_frames  # noqa: E402
+from zoom_core.stream import available_cores, h264_options, stream_frames  # noqa: E402
 from zoom_core.view import StackRenderer  # noqa: E402
 
 LEVELS, ZOOM, FRAMES_PER_LEVEL = 6, 2.0, 60
@@ -204,7 +204,7 @@ def speed(size: int, count: int) -> None:
                     "CPU ms a frame with h264": both_cpu,
                 }
             )
-    table(f"Speed: {size} x {size} from {size} x {size}, {count} frames, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads", rows)
+    table(f"Speed: {size} x {size} from {size} x {size}, {count} frames, {available_cores()} cores, {torch.get_num_threads()} torch threads", rows)
 
 
 def main() -> None:

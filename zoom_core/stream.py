@@ -29,9 +29,16 @@ def h264_options(width: int, height: int) -> dict[str, str]:
     return {"rc-lookahead": str(max(lookahead, 4))} if lookahead < 40 else {}
 
 
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Rendering threads for this machine: half of its cores, the encoder has the other half."""
-    return min(max((os.cpu_count() or 2) // 2, 1), _MAX_WORKERS)
+    return min(max(available_cores() // 2, 1), _MAX_WORKERS)
 
 
 def stream_frames(
