@@ -75,6 +75,14 @@ def test_a_constant_band_is_the_mean_of_all_levels_that_see_it():
     torch.testing.assert_close(average[3, 0], values.mean().expand(32, 32), atol=1e-5, rtol=0)
 
 
+def test_levels_that_see_less_than_a_pixel_do_not_count():
+    geometry = uniform(12, 2, 16, 16)
+    images = torch.zeros(12, 1, 16, 16)
+    images[11] = 1
+    # Level 11 is 16 pixels wide in itself, then 8, 4, 2 and 1 further out: five levels see it.
+    torch.testing.assert_close(blend(images, geometry)[11, 0], torch.full((16, 16), 1 / 5), atol=1e-5, rtol=0)
+
+
 def test_bands_count_the_levels_that_resolve_them():
     """Detail of one octave on the innermost of three levels: its finest octave is its own alone, the next
     is shared by two, the coarsest by three."""

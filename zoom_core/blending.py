@@ -20,15 +20,10 @@ def _pyramid_axes(geometry: Geometry, level: int, height: int, width: int) -> li
     """
     steps = []
     for inset in reversed(geometry.insets[: level - 1]):
-        coarse = [
-            int(size * length / whole + 0.5)
-            for size, length, whole in (
-                (height, inset.height, geometry.height),
-                (width, inset.width, geometry.width),
-            )
-        ]
-        if min(coarse) < 1:
+        size = height * inset.height / geometry.height, width * inset.width / geometry.width
+        if min(size) < 1 - axes.ROUNDING:
             break
+        coarse = [int(length + 0.5) for length in size]
         steps.append((Axis.of_resize(height, coarse[0]), Axis.of_resize(width, coarse[1])))
         height, width = coarse
     return steps
