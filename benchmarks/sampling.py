@@ -20,6 +20,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.sample
 import comfy.supported_models
+import latent_preview
 import torch
 from comfy.utils import set_progress_bar_enabled
 from zoom_stack_pack.demo_model import load
@@ -60,8 +61,9 @@ class Case:
         def core():
             noise = comfy.sample.prepare_noise(latent, 1)
             comfy.sample.sample(
-                self.model, noise, steps, 3.0, "euler", "simple", positive[0], negative, latent, seed=1, disable_pbar=True
-            )
+                self.model, noise, steps, 3.0, "euler", "simple", positive[0], negative, latent, seed=1,
+                callback=latent_preview.prepare_callback(self.model, steps), disable_pbar=True,
+            )  # fmt: skip
 
         return joint, core
 
