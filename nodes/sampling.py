@@ -56,25 +56,25 @@ def strip_callback(model, steps: int):
     return lambda step, x0, x, total: callback(step, strip(x0), x, total)
 
 
-def blending_input() -> io.Combo.Input:
+def blending_input(optional: bool = True) -> io.Combo.Input:
     """How levels are brought to agree, for every node that does."""
-    return io.Combo.Input("blending", options=list(METHODS), default="multi-resolution", advanced=True, tooltip="How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are there to compare.")
+    return io.Combo.Input("blending", options=list(METHODS), default="multi-resolution", advanced=True, optional=optional, tooltip="How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are there to compare.")
 
 
 def agreement_inputs() -> list:
-    """Advanced inputs of everything that samples jointly, after the blending."""
+    """Advanced inputs of everything that samples jointly, after the blending; a script may leave them out."""
     return [
-        io.Combo.Input("update", options=list(UPDATES), default="joint", advanced=True, tooltip="joint updates all levels together. iterative updates each by itself and leaves visible edges; there to compare."),
-        io.Combo.Input("consistency", options=["latent", "pixel"], default="latent", advanced=True, tooltip="Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper borders for latent models)."),
-        io.Int.Input("consistency_every", default=1, min=1, max=1000, advanced=True, tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts."),
-        io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="From which part of the sampling on levels are made to agree."),
-        io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, tooltip="Up to which part of the sampling levels are made to agree."),
+        io.Combo.Input("update", options=list(UPDATES), default="joint", advanced=True, optional=True, tooltip="joint updates all levels together. iterative updates each by itself and leaves visible edges; there to compare."),
+        io.Combo.Input("consistency", options=["latent", "pixel"], default="latent", advanced=True, optional=True, tooltip="Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper borders for latent models)."),
+        io.Int.Input("consistency_every", default=1, min=1, max=1000, advanced=True, optional=True, tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts."),
+        io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True, optional=True, tooltip="From which part of the sampling on levels are made to agree."),
+        io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, optional=True, tooltip="Up to which part of the sampling levels are made to agree."),
     ]
 
 
 def joint_settings(given: dict) -> JointSettings:
     """The settings among a node's inputs, by their names."""
-    return JointSettings(**{field.name: given[field.name] for field in fields(JointSettings)})
+    return JointSettings(**{field.name: given[field.name] for field in fields(JointSettings) if field.name in given})
 
 
 class MultiScaleJointKSampler(io.ComfyNode):
@@ -108,7 +108,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
                 io.Vae.Input("vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."),
                 ZoomGuideType.Input("guide", optional=True, tooltip="A photograph that one of the levels has to show, from Zoom Photo Guide."),
                 blending_input(),
-                io.Boolean.Input("shared_noise", default=True, advanced=True, tooltip="Start all levels from the same zoom-consistent noise. Off blurs the result; there to compare."),
+                io.Boolean.Input("shared_noise", default=True, advanced=True, optional=True, tooltip="Start all levels from the same zoom-consistent noise. Off blurs the result; there to compare."),
                 *agreement_inputs(),
             ],
             outputs=[
@@ -129,7 +129,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
         guider.set_level_conds(positive, negative)
         guider.set_cfg(given["cfg"])
         sampler = comfy.samplers.sampler_object(given["sampler_name"])
-        if given["shared_noise"]:
+        if given.get("shared_noise", True):
             noise = SharedNoise(given["seed"], levels).generate_noise(latent)
             sampler = ZoomSampler(sampler, levels)
         else:

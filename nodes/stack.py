@@ -59,7 +59,7 @@ class ZoomStackRender(io.ComfyNode):
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="The levels, widest view first: a batch, or a list of pictures of one size. They may come from a sampler or be your own."),
-                blending_input(),
+                blending_input(optional=False),
                 io.Float.Input(
                     "feather",
                     default=DEFAULT_FEATHER,
