@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from .captions import training_caption
@@ -148,8 +149,6 @@ def write_sheet(net: Net, tokenizer: WordTokenizer, path: Path, rows: int = 3) -
 
 def export(state: dict[str, torch.Tensor], path: Path) -> None:
     """Averaged weights as a float16 safetensors file (the loader casts them back to float32)."""
-    from safetensors.torch import save_file
-
     part = path.with_suffix(".part")
     save_file({name: value.to(torch.float16).contiguous() for name, value in state.items()}, part,
               metadata={"format": "zoom-stack-demo", "version": "1"})
@@ -169,6 +168,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="threads of each process")
     parser.add_argument("--processes", type=int, default=1,
                         help="share the batch among so many processes; on a busy CPU faster than threads")
+    parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
     parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
     args = parser.parse_args()
     folder = args.work / "pictures"
@@ -210,7 +210,10 @@ def train(rank: int, args, folder: Path) -> None:
     net, average = Net(), Net()
     net, average = net.to(device), average.to(device)
     net.requires_grad_(True)
-    if not (args.work / "checkpoint.pt").exists():
+    if args.init:
+        weights = load_file(args.init)
+        net.load_state_dict({name: value.float() for name, value in weights.items()})
+    elif not (args.work / "checkpoint.pt").exists():
         head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
     average.load_state_dict(net.state_dict())
     average.eval()
