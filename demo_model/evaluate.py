@@ -97,9 +97,15 @@ def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
 
 
 @torch.no_grad()
-def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int = 24, cfg: float = 3.0, seed: int = 0) -> torch.Tensor:
-    """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first."""
-    from zoom_core import ZoomLevels, blend, render_image, render_noise
+def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int = 12, cfg: float = 6.0, seed: int = 0,
+                 end_percent: float = 0.5) -> torch.Tensor:
+    """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
+
+    As the demo's workflow does it: levels are made to agree up to `end_percent` of the sampling, and
+    the finished pictures are fused, so that what is judged agrees too.
+    """
+    from zoom_core import ZoomLevels, consolidate, render_image, render_noise
+    from zoom_core.seams import fuse
 
     count = len(tokens)
     geometry = ZoomLevels.uniform(count, zoom).resolve(64, 64)
@@ -110,9 +116,10 @@ def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int =
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         with_text, without = net(torch.cat([x, x]), now.expand(2 * count), both).float().chunk(2)
         clean = x - now * (without + cfg * (with_text - without))
-        clean = render_image(blend(clean, geometry), geometry)
+        if now >= 1 - end_percent:
+            clean = consolidate(clean, geometry)
         x = clean + then / now * (x - clean)
-    return (x * 0.5 + 0.5).clamp(0, 1)
+    return render_image(fuse((x * 0.5 + 0.5).clamp(0, 1), geometry), geometry)
 
 
 def judged_stacks(net, judge, tokenizer, seeds: int, zoom: float, cfg: float, steps: int) -> tuple[dict, torch.Tensor]:
@@ -140,9 +147,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path(__file__).with_name("zoom_demo.safetensors"))
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
-    parser.add_argument("--cfg", type=float, default=3.0)
+    parser.add_argument("--cfg", type=float, default=6.0)
     parser.add_argument("--zoom", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("evaluation.json"))
     args = parser.parse_args()
