@@ -201,7 +201,8 @@ def test_refining_keeps_the_picture(comfy, run):
     pictures = [result.images("decoded 0"), result.images("decoded 1"), comfy.run(fresh).images("decoded")]
     before, after, repainted = (torch.from_numpy(np.stack(images)).movedim(-1, 1) for images in pictures)
     assert before.shape[-1] == 64 and after.shape[-1] == 96
-    far, near = ((downscale(levels, 64, 64) - before).abs().mean((1, 2, 3)) for levels in (repainted, after))
+    # What the pictures show, without the model's grain, which is new in either.
+    far, near = ((downscale(levels, 16, 16) - downscale(before, 16, 16)).abs().mean((1, 2, 3)) for levels in (repainted, after))
     assert float(near.mean()) < 0.7 * float(far.mean())
     assert float(near.min()) > 0.005
 
