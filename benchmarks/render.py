@@ -118,7 +118,7 @@ def misfits(size: int, every: int) -> None:
             energy = np.min(_finest_energy(makers[name]) / _finest_energy(images))
         else:
             energy, make = 1.0, lambda z: usual_loop.frame(bytes_, ZOOM, z, size)
-        steps, excess, pictures = [], [], {}
+        steps, excess = [], []
         for number in numbers:
             zoom = camera.zoom(number)
             view = view_in_level_0(geometry, camera, number)

@@ -10,7 +10,6 @@ import latent_preview
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..zoom_core import ZoomLevels
 from ..zoom_core.blending import METHODS
 from ..zoom_core.consolidation import UPDATES
 from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler, resolve
