@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import measure, memory, usual_loop  # noqa: E402
 from benchmarks.plane_waves import PlaneWaves, frames  # noqa: E402
+from benchmarks.world_scene import WorldScene  # noqa: E402
 from zoom_core import Geometry, ZoomLevels, blend  # noqa: E402
 from zoom_core.camera import Camera  # noqa: E402
 from zoom_core.seams import blend_agreeing, fuse  # noqa: E402
@@ -50,45 +51,49 @@ def view_in_level_0(geometry: Geometry, camera: Camera, frame: int) -> tuple[flo
     return left + view.left * width, top + view.top * height, view.width * width, view.height * height
 
 
-def quality(size: int, every: int) -> None:
+def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) -> None:
     """Against the exact picture of the scene at every zoom, seen at full and at half size."""
     levels = ZoomLevels.uniform(LEVELS, ZOOM)
     geometry = levels.resolve(size, size)
-    scene = PlaneWaves(ZOOM ** (LEVELS - 1), size)
-    pictures = scene.levels(geometry)
+    pictures = _in_colour(scene.levels(geometry))
     camera = Camera(geometry, FRAMES_PER_LEVEL, 1.0)
     numbers = range(0, len(camera), every)
     crossings = [i for i, n in enumerate(numbers) if camera.zoom(n) in range(1, LEVELS - 1)]
-    stack = ZoomStack(torch.from_numpy(pictures).float()[:, None].repeat(1, 3, 1, 1), geometry, levels)
-    bytes_ = np.repeat((np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=3)
+    stack = ZoomStack(torch.from_numpy(pictures).float().movedim(-1, 1).contiguous(), geometry, levels)
+    bytes_ = (np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)
     rows = []
     for output in (size, size // 2):
         renderer = StackRenderer(stack, output, output)
         makers: dict[str, Callable[[float], np.ndarray]] = {
-            "Zoom Stack": lambda z: renderer.render(z)[0].numpy(),
-            "crop and resize": lambda z: usual_loop.frame(bytes_, ZOOM, z, output)[..., 0] / 255.0,
+            "Zoom Stack": lambda z: renderer.render(z).movedim(0, -1).numpy(),
+            "crop and resize": lambda z: usual_loop.frame(bytes_, ZOOM, z, output) / 255.0,
         }
-        results = {name: ([], [], []) for name in makers}
+        results = {maker: ([], [], []) for maker in makers}
         before = {}
         for number in numbers:
             left, top, width, height = view_in_level_0(geometry, camera, number)
-            exact = scene.picture(left, top, width, height, output, output)
-            for name, make in makers.items():
+            exact = _in_colour(scene.picture(left, top, width, height, output, output)).clip(0, 1)
+            for maker, make in makers.items():
                 picture = make(camera.zoom(number))
-                values, places, differences = results[name]
-                values.append(measure.psnr(picture, exact.clip(0, 1)))
-                places.append(measure.displacements(picture, exact))
-                if name in before:
-                    differences.append(float(np.sqrt(np.mean((picture - before[name]) ** 2))))
-                before[name] = picture
+                values, places, differences = results[maker]
+                values.append(measure.psnr(picture, exact))
+                places.append(measure.displacements(picture.mean(-1), exact.mean(-1)))
+                if maker in before:
+                    differences.append(float(np.sqrt(np.mean((picture - before[maker]) ** 2))))
+                before[maker] = picture
         rate = np.log(ZOOM) * every / FRAMES_PER_LEVEL
-        for name, (values, places, differences) in results.items():
+        for maker, (values, places, differences) in results.items():
             rows.append(
-                {"output": f"{output} x {output}", "renderer": name, "PSNR mean": np.mean(values), "PSNR worst": min(values)}
+                {"output": f"{output} x {output}", "renderer": maker, "PSNR mean": np.mean(values), "PSNR worst": min(values)}
                 | measure.motion(np.array(places), output, rate)
                 | {"crossing, largest change %": 100 * measure.crossing_ratio(np.array(differences), crossings)}
             )
-    table(f"Quality: {LEVELS} levels of {size} x {size}, zoom {ZOOM:g}, {FRAMES_PER_LEVEL // every} frames a level measured", rows)
+    table(f"Quality, {name}: {LEVELS} levels of {size} x {size}, zoom {ZOOM:g}, {FRAMES_PER_LEVEL // every} frames a level measured", rows)
+
+
+def _in_colour(pictures: np.ndarray) -> np.ndarray:
+    """[..., 3]: grey pictures (which have no last axis of 3) in three equal channels."""
+    return pictures if pictures.shape[-1] == 3 else np.repeat(pictures[..., None], 3, axis=-1)
 
 
 def misfits(size: int, every: int) -> None:
@@ -218,7 +223,8 @@ def main() -> None:
         return
     every = 1 if arguments.full else 3
     if arguments.only in (None, "quality"):
-        quality(512, every)
+        quality("plane waves", PlaneWaves(ZOOM ** (LEVELS - 1), 512), 512, every)
+        quality("procedural world", WorldScene(LEVELS, ZOOM, 512), 512, 4 * every)
     if arguments.only in (None, "misfits"):
         misfits(512, 4 * every)
     if arguments.only in (None, "speed"):

@@ -11,6 +11,7 @@ import torch
 import comfy.latent_formats
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
 import comfy.sd
 import comfy.supported_models_base
 import comfy.utils
@@ -88,6 +89,16 @@ def read_weights(path: Path = WEIGHTS) -> tuple[dict[str, torch.Tensor], dict[st
         raise FileNotFoundError(f"The demo model's weights are missing: expected {path}. Install the pack again, "
                                 "or train them with `python -m demo_model.train`.")
     state = {name: value.float() for name, value in comfy.utils.load_torch_file(str(path), safe_load=True).items()}
+    # On no device: only what they are made of is asked.
+    kind = dict(dtype=torch.float32, device="meta", operations=comfy.ops.disable_weight_init)
+    networks = {"unet": ZoomUNet(**UNET, **kind), "text": text.TextEncoder(text.CONFIG, **kind)}
+    expected = {f"{part}.{name}": value.shape for part, network in networks.items() for name, value in network.state_dict().items()}
+    found = {name: value.shape for name, value in state.items()}
+    if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+        name = wrong[0]
+        shapes = ("nothing" if shape is None else f"a tensor {list(shape)}" for shape in (expected.get(name), found.get(name)))
+        raise ValueError("{} is not this demo model: for {} expected {}, got {} ({} of {} differ).".format(
+            path, name, *shapes, len(wrong), len(expected)))
     return ({name[5:]: value for name, value in state.items() if name.startswith("unet.")},
             {name[5:]: value for name, value in state.items() if name.startswith("text.")})
 

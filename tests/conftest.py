@@ -97,6 +97,29 @@ def zoom_stack_pack(comfy_path: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def model_folder(zoom_stack_pack: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tiny checkpoints are written before the core loads them."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def toy(zoom_stack_pack: ModuleType):
+    """A tiny random UNet as MODEL."""
+    import tiny_models
+
+    return tiny_models.toy("eps", middle=True)
+
+
+@pytest.fixture
+def prompts(zoom_stack_pack: ModuleType) -> tuple[list, list]:
+    """Positive and negative conditioning of `joint_runs.TOY_LEVELS` levels for the toy."""
+    import tiny_models
+    from joint_runs import TOY_LEVELS
+
+    return tiny_models.conditioning("toy", TOY_LEVELS)
+
+
+@pytest.fixture(scope="session")
 def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
     from launcher.server import ComfyServer
     from server_harness import ComfyHarness

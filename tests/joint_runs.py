@@ -17,6 +17,8 @@ SETTINGS: dict[str, Any] = {
     **{i.id: i.default for i in MultiScaleJointKSampler.define_schema().inputs if hasattr(i, "default")},
     **dict(seed=7, steps=4, cfg=3.0, sampler_name="euler", scheduler="normal"),
 }
+# Levels of the `toy` and `prompts` fixtures.
+TOY_LEVELS = 3
 # How close runs come that only differ in how ComfyUI cuts up its batches.
 CLOSE = 5e-5
 # What makes the joint sampler a plain KSampler.

@@ -10,6 +10,7 @@ import torch
 from demo_model.text import PAD, WordTokenizer, padded
 from demo_model.upscaler import SCALE, WEIGHTS, shrink
 from demo_model.world import KINDS, draw
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -141,3 +142,18 @@ def test_missing_weights_are_explained(tmp_path, loader):
 
     with pytest.raises(FileNotFoundError, match="weights are missing: expected .*nothing.safetensors"):
         read_weights(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda state: state.pop("unet.out.2.bias"), r"for unet.out.2.bias expected a tensor \[48\], got nothing"),
+    (lambda state: state.update({"unet.more": torch.zeros(3)}), r"for unet.more expected nothing, got a tensor \[3\]"),
+    (lambda state: state.update({"text.norm.bias": torch.zeros(64)}), r"for text.norm.bias expected a tensor \[128\], got a tensor \[64\]"),
+])
+def test_foreign_weights_are_refused(tmp_path, loader, change, message):
+    from demo_model import load
+
+    state = load_file(load.WEIGHTS)
+    change(state)
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=message):
+        load.read_weights(tmp_path / "other.safetensors")

@@ -16,29 +16,12 @@ import nodes
 import tiny_models
 import torch
 from comfy_extras import nodes_model_advanced
-from joint_runs import CLOSE, check_agreement, check_equal, core_levels, difference, joint, random
-
-COUNT = 3
-
-
-@pytest.fixture(scope="module")
-def folder(zoom_stack_pack, tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def toy(zoom_stack_pack):
-    return tiny_models.toy("eps", middle=True)
-
-
-@pytest.fixture
-def prompts():
-    return tiny_models.conditioning("toy", COUNT)
+from joint_runs import CLOSE, TOY_LEVELS, check_agreement, check_equal, core_levels, difference, joint, random
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd3", "flux", "wan"])
-def test_checkpoints_that_the_core_detects(folder, kind):
-    model = tiny_models.load(kind, folder)
+def test_checkpoints_that_the_core_detects(model_folder, kind):
+    model = tiny_models.load(kind, model_folder)
     conds = tiny_models.conditioning(kind, 2)
     latent = tiny_models.empty_latent(kind, 2, 8, 8)
     check_equal(model, *conds, latent, steps=3)
@@ -48,8 +31,8 @@ def test_checkpoints_that_the_core_detects(folder, kind):
     assert four.shape == latent.shape
 
 
-def test_an_sd1_checkpoint_as_v_prediction(folder):
-    model = tiny_models.load("sd1", folder)
+def test_an_sd1_checkpoint_as_v_prediction(model_folder):
+    model = tiny_models.load("sd1", model_folder)
     (model,) = nodes_model_advanced.ModelSamplingDiscrete().patch(model, "v_prediction", False)
     conds = tiny_models.conditioning("sd1", 2)
     check_equal(model, *conds, tiny_models.empty_latent("sd1", 2, 8, 8), steps=3)
@@ -59,7 +42,7 @@ def test_an_sd1_checkpoint_as_v_prediction(folder):
 @pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
 def test_predictions_and_channels(zoom_stack_pack, prompts, prediction, channels):
     model = tiny_models.toy(prediction, channels)
-    latent = torch.zeros(COUNT, channels, 8, 8)
+    latent = torch.zeros(TOY_LEVELS, channels, 8, 8)
     for start in (latent, latent + random(*latent.shape)):
         check_equal(model, *prompts, start, denoise=0.7)
     check_agreement(model, *prompts, latent)
@@ -67,13 +50,13 @@ def test_predictions_and_channels(zoom_stack_pack, prompts, prediction, channels
 
 def test_a_wide_and_an_odd_latent(toy, prompts):
     for size in ((9, 16), (7, 11), (16, 6)):
-        check_equal(toy, *prompts, tiny_models.empty_latent("toy", COUNT, *size))
-        assert joint(toy, *prompts, tiny_models.empty_latent("toy", 1, *size)).shape == (COUNT, 4, *size)
+        check_equal(toy, *prompts, tiny_models.empty_latent("toy", TOY_LEVELS, *size))
+        assert joint(toy, *prompts, tiny_models.empty_latent("toy", 1, *size)).shape == (TOY_LEVELS, 4, *size)
 
 
 def test_a_lora_on_the_model(toy, prompts):
     patched, _ = comfy.sd.load_lora_for_models(toy, None, tiny_models.lora(toy, "one"), 1.0, 0)
-    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8)
     with_lora = check_equal(patched, *prompts, latent)
     assert difference(with_lora, check_equal(toy, *prompts, latent)) > 0.01
 
@@ -95,7 +78,7 @@ def test_lora_hooks_of_single_levels(toy, prompts):
     first, first_negative = hooked([positive[0], negative[0]], "one")
     (last,) = hooked([positive[2]], "two", late)
     conds = [first, positive[1], last], [first_negative, negative[1], negative[2]]
-    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8)
     changed = check_equal(toy, *conds, latent)
     plain = check_equal(toy, positive, negative, latent)
     assert [difference(changed[i : i + 1], plain[i : i + 1]) > 1e-3 for i in range(3)] == [True, False, True]
@@ -103,24 +86,24 @@ def test_lora_hooks_of_single_levels(toy, prompts):
 
 
 @pytest.fixture(scope="module")
-def sd1(folder):
-    return tiny_models.load("sd1", folder)
+def sd1(model_folder):
+    return tiny_models.load("sd1", model_folder)
 
 
 def test_controlnets_of_single_levels(sd1):
     """ComfyUI maps the list over the apply node: each level has its own hint, strength and range."""
-    positive, negative = tiny_models.conditioning("sd1", COUNT)
+    positive, negative = tiny_models.conditioning("sd1", TOY_LEVELS)
     control = tiny_models.controlnet()
     apply = nodes.ControlNetApplyAdvanced()
     controlled = [], []
-    for i in range(COUNT):
+    for i in range(TOY_LEVELS):
         hint = random(1, 64, 64, 3, seed=i)
         end = 0.5 if i == 2 else 1.0
         for out, cond in zip(
             controlled, apply.apply_controlnet(positive[i], negative[i], control, hint, 0.5 * i, 0.0, end)
         ):
             out.append(cond)
-    latent = tiny_models.empty_latent("sd1", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("sd1", TOY_LEVELS, 8, 8)
     ours = check_equal(sd1, *controlled, latent, steps=3)
     plain = check_equal(sd1, positive, negative, latent, steps=3)
     assert [difference(ours[i : i + 1], plain[i : i + 1]) > 1e-3 for i in range(3)] == [False, True, True]
@@ -162,8 +145,8 @@ def test_areas_masks_combinations_and_ranges(toy, prompts):
     check_agreement(toy, levels, negative, latent)
 
 
-def test_areas_of_a_model_with_a_time_axis(folder):
-    model = tiny_models.load("wan", folder)
+def test_areas_of_a_model_with_a_time_axis(model_folder):
+    model = tiny_models.load("wan", model_folder)
     positive, negative = tiny_models.conditioning("wan", 2)
     extra, _ = tiny_models.conditioning("wan", 2, seed=9)
     area = nodes.ConditioningSetArea().append(extra[0], width=64, height=32, x=32, y=48, strength=1.0)[0]
@@ -178,7 +161,7 @@ def test_default_conditioning_is_refused(toy, prompts):
         conds=[positive[0]], new_conds=[positive[1]]
     )
     with pytest.raises(ValueError, match="level 0: default conditioning .* is not supported"):
-        joint(toy, [combined[0], *positive[1:]], negative, tiny_models.empty_latent("toy", COUNT, 8, 8))
+        joint(toy, [combined[0], *positive[1:]], negative, tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8))
 
 
 def inpainting(conds: list, latent: torch.Tensor, mask: torch.Tensor) -> list:
@@ -192,8 +175,8 @@ def inpainting(conds: list, latent: torch.Tensor, mask: torch.Tensor) -> list:
 
 
 @pytest.mark.parametrize("kind", ["sd1-inpaint", "flux-fill"])
-def test_inpainting_models(folder, kind):
-    model = tiny_models.load(kind, folder)
+def test_inpainting_models(model_folder, kind):
+    model = tiny_models.load(kind, model_folder)
     latent = tiny_models.empty_latent(kind, 2, 8, 8)
     latent = latent + random(*latent.shape)
     mask = (random(2, 1, 64, 64, seed=3) > 0.5).float()
@@ -204,8 +187,8 @@ def test_inpainting_models(folder, kind):
     check_agreement(model, *conds, latent, steps=3)
 
 
-def test_an_inpainting_area_takes_its_own_part_of_the_picture(folder):
-    model = tiny_models.load("flux-fill", folder)
+def test_an_inpainting_area_takes_its_own_part_of_the_picture(model_folder):
+    model = tiny_models.load("flux-fill", model_folder)
     latent = tiny_models.empty_latent("flux-fill", 2, 16, 16)
     latent = latent + random(*latent.shape)
     mask = (random(2, 1, 128, 128, seed=3) > 0.5).float()
@@ -215,8 +198,8 @@ def test_an_inpainting_area_takes_its_own_part_of_the_picture(folder):
     check_equal(model, positive, negative, latent, steps=3)
 
 
-def test_reference_latents_of_edit_models(folder):
-    model = tiny_models.load("flux", folder)
+def test_reference_latents_of_edit_models(model_folder):
+    model = tiny_models.load("flux", model_folder)
     positive, negative = tiny_models.conditioning("flux", 2)
     positive = [
         node_helpers.conditioning_set_values(cond, {"reference_latents": [random(1, 16, 6, 8 + 2 * i, seed=i)]}, append=True)
@@ -229,8 +212,8 @@ def test_reference_latents_of_edit_models(folder):
 
 
 def test_a_noise_mask_keeps_what_it_covers(toy, prompts):
-    latent = random(COUNT, 4, 16, 16)
-    mask = torch.zeros(COUNT, 1, 16, 16)
+    latent = random(TOY_LEVELS, 4, 16, 16)
+    mask = torch.zeros(TOY_LEVELS, 1, 16, 16)
     mask[:, :, 4:12, 2:9] = 1
     ours = check_equal(toy, *prompts, latent, mask)
     assert difference(ours * (1 - mask), latent * (1 - mask)) < 1e-4
@@ -238,7 +221,7 @@ def test_a_noise_mask_keeps_what_it_covers(toy, prompts):
 
 def test_memory_may_cut_the_levels_into_several_calls(toy, prompts, monkeypatch):
     """ComfyUI sizes the calls by free memory; the result stays the same."""
-    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8)
     whole = joint(toy, *prompts, latent)
     for batch in (1, 2, 4):
         sizes = []
@@ -255,7 +238,7 @@ def test_memory_may_cut_the_levels_into_several_calls(toy, prompts, monkeypatch)
 
 def test_the_cores_split_over_several_devices(toy, prompts):
     """Two devices that are both the CPU: the core's multi-GPU code deals out the levels."""
-    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8)
     sizes = []
     split = toy.clone()
     split.model_options["multigpu_clones"] = {torch.device("cpu"): split, torch.device("cpu", 0): toy.clone()}
@@ -266,11 +249,11 @@ def test_the_cores_split_over_several_devices(toy, prompts):
     assert sizes == [3] * 4
 
 
-def test_nested_latents_and_clips_are_refused(toy, folder, prompts):
+def test_nested_latents_and_clips_are_refused(toy, model_folder, prompts):
     import comfy.nested_tensor
 
     nested = comfy.nested_tensor.NestedTensor([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)])
     with pytest.raises(ValueError, match="latent_image holds several latents at once"):
         joint(toy, *prompts, nested)
     with pytest.raises(ValueError, match="latent_image has 5 frames: joint sampling needs single images"):
-        joint(tiny_models.load("wan", folder), *tiny_models.conditioning("wan", 2), torch.zeros(2, 16, 5, 8, 8))
+        joint(tiny_models.load("wan", model_folder), *tiny_models.conditioning("wan", 2), torch.zeros(2, 16, 5, 8, 8))

@@ -25,24 +25,7 @@ from comfy_extras import (
     nodes_tcfg,
     nodes_tomesd,
 )
-from joint_runs import CLOSE, check_agreement, check_equal, core_levels, difference, joint, random
-
-COUNT = 3
-
-
-@pytest.fixture(scope="module")
-def folder(zoom_stack_pack, tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def toy(zoom_stack_pack):
-    return tiny_models.toy("eps", middle=True)
-
-
-@pytest.fixture
-def prompts():
-    return tiny_models.conditioning("toy", COUNT)
+from joint_runs import CLOSE, TOY_LEVELS, check_agreement, check_equal, core_levels, difference, joint, random
 
 
 def _patched(node, *arguments):
@@ -71,7 +54,7 @@ LOOSE = {"tangential": 1e-3, "zero snr": 5e-4}
 def test_model_patches(toy, prompts, name):
     node, *arguments = PATCHES[name]
     patched = _patched(node, toy, *arguments)
-    latent = tiny_models.empty_latent("toy", COUNT, 16, 16)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 16, 16)
     ours = check_equal(patched, *prompts, latent, closeness=LOOSE.get(name, CLOSE))
     assert difference(ours, core_levels(toy, *prompts, latent)) > 1e-3, "the patch must do something"
     check_agreement(patched, *prompts, latent)
@@ -85,7 +68,7 @@ def test_patches_that_need_all_levels_in_one_call_say_so(toy, prompts, name):
     hooked = comfy.hooks.set_conds_props(
         conds=[positive[0], negative[0]], strength=1.0, set_cond_area="default", hooks=hooks
     )
-    latent = tiny_models.empty_latent("toy", COUNT, 16, 16)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 16, 16)
     patched = _patched(node, toy, *arguments)
     with pytest.raises(ValueError, match="needs all levels in one call of the model"):
         joint(patched, [hooked[0], *positive[1:]], [hooked[1], *negative[1:]], latent)
@@ -94,20 +77,20 @@ def test_patches_that_need_all_levels_in_one_call_say_so(toy, prompts, name):
     check_equal(patched, [a + b for a, b in zip(positive, masked)], negative, latent)
 
 
-def test_shifts_of_flow_models(folder, prompts):
+def test_shifts_of_flow_models(model_folder, prompts):
     latent = tiny_models.empty_latent("flux", 2, 8, 8)
-    flux = tiny_models.load("flux", folder)
+    flux = tiny_models.load("flux", model_folder)
     conds = tiny_models.conditioning("flux", 2)
     shifted = _patched(nodes_model_advanced.ModelSamplingFlux, flux, 2.0, 0.2, 512, 512)
     assert difference(check_equal(shifted, *conds, latent), core_levels(flux, *conds, latent)) > 1e-3
     flow = tiny_models.toy("flow")
     shifted = _patched(nodes_model_advanced.ModelSamplingSD3, flow, 9.0)
-    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8)
     assert difference(check_equal(shifted, *prompts, latent), core_levels(flow, *prompts, latent)) > 1e-3
 
 
-def test_patches_that_leave_out_layers(folder):
-    flux = tiny_models.load("flux", folder)
+def test_patches_that_leave_out_layers(model_folder):
+    flux = tiny_models.load("flux", model_folder)
     conds = tiny_models.conditioning("flux", 2)
     latent = tiny_models.empty_latent("flux", 2, 8, 8)
     skipping = _patched(nodes_slg.SkipLayerGuidanceDiT, flux, 3.0, 0.0, 1.0, "0", "0", 0.0)
@@ -117,7 +100,7 @@ def test_patches_that_leave_out_layers(folder):
 @pytest.mark.parametrize("node", [nodes_easycache.EasyCacheNode, nodes_easycache.LazyCacheNode])
 def test_caches_of_steps(toy, prompts, node):
     """They skip by what changes over all levels: one level, or never skipping, is as in the core."""
-    latent = tiny_models.empty_latent("toy", COUNT, 8, 8)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8)
     never = _patched(node, toy, 0.0, 0.15, 0.95, False)
     check_equal(never, *prompts, latent, steps=6)
     often = _patched(node, toy, 2.0, 0.15, 0.95, False)
@@ -129,7 +112,7 @@ def test_caches_of_steps(toy, prompts, node):
 
 def test_patches_that_mix_a_batch_or_roll_dice_run(toy, prompts):
     """Mahiro takes one mean over the batch, the others choose at random: no level has a single run to equal."""
-    latent = tiny_models.empty_latent("toy", COUNT, 16, 16)
+    latent = tiny_models.empty_latent("toy", TOY_LEVELS, 16, 16)
     for node, arguments in (
         (nodes_mahiro.Mahiro, ()),
         (nodes_tomesd.TomePatchModel, (0.3,)),

@@ -26,7 +26,9 @@ def pictures(comfy) -> list[str]:
 
 @pytest.fixture(scope="module")
 def sound(comfy) -> str:
-    samples = (np.sin(np.arange(44100 * 4) * 0.05) * 8000).astype("<i2")
+    """Four seconds that rise by 400 Hz a second, from 400 Hz."""
+    time = np.arange(44100 * 4) / 44100
+    samples = (np.sin(2 * np.pi * (400 * time + 200 * time**2)) * 8000).astype("<i2")
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
@@ -85,13 +87,20 @@ def test_pictures_become_a_video_that_carries_its_workflow(comfy, pictures, soun
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
 
 
-def test_trim_video_takes_part_of_it(comfy, pictures):
-    graph = video_graph(pictures) | {
+def test_trim_video_takes_part_of_it_and_of_its_sound(comfy, pictures, sound):
+    graph = video_graph(pictures, audio=["20", 0]) | {
         "5": {"class_type": "Video Slice", "inputs": {"video": ["3", 0], "start_time": 0.5, "duration": 0.7, "strict_duration": True}},
         "4": save("5"),
+        "20": {"class_type": "LoadAudio", "inputs": {"audio": sound}},
     }
-    with av.open(str(comfy.run(graph).files("4")[0])) as container:
+    path = str(comfy.run(graph).files("4")[0])
+    with av.open(path) as container:
         assert container.streams.video[0].frames == 7
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])[: int(44100 * 0.7)]
+    # From 600 Hz at 0.5 s to 880 Hz at 1.2 s.
+    for part, expected in ((slice(4410, 8820), 660), (slice(22050, 26460), 820)):
+        spectrum = np.abs(np.fft.rfft(wave[part] * np.hanning(4410)))
+        assert spectrum.argmax() * 10 == pytest.approx(expected, abs=40)
 
 
 def test_get_video_components_gives_all_frames(comfy, pictures):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from benchmarks import measure
 from benchmarks.plane_waves import PlaneWaves, frames
+from benchmarks.world_scene import WorldScene
 from zoom_core import Geometry, ZoomLevel, ZoomLevels
 from zoom_core.path import CameraPath
 from zoom_core.resample import TAPS, kernel
@@ -23,7 +24,7 @@ def scene_stack(levels: ZoomLevels, height: int, width: int, channels: int = 1) 
     return scene, ZoomStack(layers, geometry, levels)
 
 
-def exact_view(scene: PlaneWaves, geometry: Geometry, zoom: float, height: int, width: int) -> np.ndarray:
+def exact_view(scene: PlaneWaves | WorldScene, geometry: Geometry, zoom: float, height: int, width: int) -> np.ndarray:
     """The crop that fills height x width, from the scene itself."""
     view = CameraPath(geometry).view(zoom)
     left, top, wide, high = frames(geometry)[view.level]
@@ -51,6 +52,27 @@ def test_quality_on_a_known_scene(centred, size, mean, worst):
     scene, stack = centred
     values = [
         measure.psnr(render_view(stack, z, size, size)[0].numpy(), exact_view(scene, stack.geometry, z, size, size).clip(0, 1))
+        for z in np.linspace(0, 3, 37)
+    ]
+    assert np.mean(values) > mean and min(values) > worst
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[WorldScene, ZoomStack]:
+    levels = ZoomLevels.uniform(4)
+    geometry = levels.resolve(128, 128)
+    scene = WorldScene(4, 2.0, 128, seed=3, start=6.0)
+    return scene, ZoomStack(torch.from_numpy(scene.levels(geometry)).float().movedim(-1, 1), geometry, levels)
+
+
+@pytest.mark.parametrize("size, mean, worst", [(128, 40, 36), (64, 43, 40)])
+def test_quality_on_the_procedural_world(world, size, mean, worst):
+    scene, stack = world
+    assert stack.layers.std() > 0.15       # a scene with something in it
+    values = [
+        measure.psnr(
+            render_view(stack, z, size, size).movedim(0, -1).numpy(), exact_view(scene, stack.geometry, z, size, size).clip(0, 1)
+        )
         for z in np.linspace(0, 3, 37)
     ]
     assert np.mean(values) > mean and min(values) > worst

@@ -50,28 +50,16 @@ def _filter(image: np.ndarray, size: int, margin: int) -> np.ndarray:
     return image
 
 
-def draw(seed: int, scale: float, size: int = 64, center=(0.0, 0.0), angle: float = 0.0,
-         only: bool = False) -> np.ndarray:
-    """The world `seed` as a picture [size, size, 3], float32 in 0..1.
-
-    scale: log scale; at `k` kind k fills the frame and kind k+1 its middle quarter.
-    center: middle of the view in frame widths of that scale. angle: radians the view is turned by.
-    only: leave out the kinds inside the one that scale is nearest to, and let its look differ
-    from its neighbours'.
-    """
+def paint(seed: int, scale: float, size: int, u: np.ndarray, v: np.ndarray, only: bool = False) -> np.ndarray:
+    """Colours [..., 3] of the points (u, v) (frame widths from the middle of the view at `scale`; rows
+    and columns of a grid), with the detail that a view of `size` pixels can show."""
     scene = cached_looks(seed, only)
     last = len(KINDS) - 1
     if not -0.75 <= scale <= last + 0.75:
         raise ValueError(f"scale: expected -0.75 to {last + 0.75}, got {scale}.")
     near = min(max(int(round(scale)), 0), last)
     stop = near if only else last
-    margin = 2 * SAMPLES
-    count = size * SAMPLES + 2 * margin
-    grid = ((np.arange(count, dtype=np.float32) - margin + 0.5) / (size * SAMPLES)) - 0.5
-    u, v = np.meshgrid(grid, grid)
-    c, s = math.cos(angle), math.sin(angle)
-    u, v = c * u - s * v + center[0], s * u + c * v + center[1]
-    image = np.zeros((count, count, 3), np.float32)
+    image = np.zeros(u.shape + (3,), np.float32)
     first = near if only else max(0, math.ceil(scale) - 2)
     for kind in range(first, stop + 1):
         width = STEP ** (kind - scale)       # of the view, in this kind's frame
@@ -91,7 +79,25 @@ def draw(seed: int, scale: float, size: int = 64, center=(0.0, 0.0), angle: floa
             cover = cover[..., None]
             color = image[box] * (1 - cover) + color * cover
         image[box] = color
-    return np.clip(_filter(image, size, margin), 0.0, 1.0)
+    return image
+
+
+def draw(seed: int, scale: float, size: int = 64, center=(0.0, 0.0), angle: float = 0.0,
+         only: bool = False) -> np.ndarray:
+    """The world `seed` as a picture [size, size, 3], float32 in 0..1.
+
+    scale: log scale; at `k` kind k fills the frame and kind k+1 its middle quarter.
+    center: middle of the view in frame widths of that scale. angle: radians the view is turned by.
+    only: leave out the kinds inside the one that scale is nearest to, and let its look differ
+    from its neighbours'.
+    """
+    margin = 2 * SAMPLES
+    count = size * SAMPLES + 2 * margin
+    grid = ((np.arange(count, dtype=np.float32) - margin + 0.5) / (size * SAMPLES)) - 0.5
+    u, v = np.meshgrid(grid, grid)
+    c, s = math.cos(angle), math.sin(angle)
+    u, v = c * u - s * v + center[0], s * u + c * v + center[1]
+    return np.clip(_filter(paint(seed, scale, size, u, v, only), size, margin), 0.0, 1.0)
 
 
 def draw_stack(seed: int, count: int, zoom: float = 4.0, size: int = 64, start: float = 0.0) -> np.ndarray:
