@@ -4,7 +4,8 @@ Every option is sampled with the same seeds. A row is the mean over seeds, with 
     misfit     rms difference between D(level i+1) and the inset of level i, 0..255
     seam       step across an inset's border over the steps next to it, 1 = no border to see
     detail     energy of the finest octave of levels 1.., in percent of levels sampled alone
-Options: --seeds N, --steps N.
+Options: --seeds N, --steps N, --zoom Z (at 2 neighbours share a quarter of their area, at 4 a sixteenth, and
+the options differ less).
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--zoom", type=float, default=4.0)
+    parser.add_argument("--zoom", type=float, default=2.0)
     parser.add_argument("--prompts", type=Path, default=ROOT / "demo_model" / "prompts.txt")
     args = parser.parse_args()
     set_progress_bar_enabled(False)

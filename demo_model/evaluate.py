@@ -97,7 +97,7 @@ def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
 
 
 @torch.no_grad()
-def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int = 12, cfg: float = 6.0, seed: int = 0,
+def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int = 16, cfg: float = 4.0, seed: int = 0,
                  end_percent: float = 0.5) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
@@ -147,9 +147,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path(__file__).with_name("zoom_demo.safetensors"))
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
-    parser.add_argument("--cfg", type=float, default=6.0)
+    parser.add_argument("--cfg", type=float, default=4.0)
     parser.add_argument("--zoom", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("evaluation.json"))
     args = parser.parse_args()

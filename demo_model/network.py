@@ -8,8 +8,8 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 FOLD = 4           # 16 x 16 places instead of 64 x 64 keep training on a CPU possible
 DATA_STD = 0.5      # of the pictures, about; see ZoomUNet
-UNET = dict(image_size=16, in_channels=3 * FOLD * FOLD + 3, out_channels=3 * FOLD * FOLD, model_channels=64,
-            channel_mult=(1, 2), num_res_blocks=[2, 1], num_head_channels=32, legacy=False,
+UNET = dict(image_size=16, in_channels=3 * FOLD * FOLD + 3, out_channels=3 * FOLD * FOLD, model_channels=96,
+            channel_mult=(1, 2), num_res_blocks=[2, 1], num_head_channels=32, legacy=False, use_scale_shift_norm=True,
             num_classes="sequential", adm_in_channels=128, use_spatial_transformer=True,
             use_linear_in_transformer=True, context_dim=128, transformer_depth=[0, 0, 0],
             transformer_depth_middle=1, transformer_depth_output=[0, 0, 0, 0, 0])

@@ -33,7 +33,7 @@ def answers(look: Look) -> list[int]:
     return [options.index(values[name]) for name, options in READ.items()]
 
 
-def head_start(encoder: TextEncoder, tokenize, steps: int = 500, seed: int = 0) -> nn.Linear:
+def head_start(encoder: TextEncoder, tokenize, steps: int = 1000, seed: int = 0) -> nn.Linear:
     """Train `encoder` in place; `tokenize(text, rng)` gives a line of tokens. Returns the heads."""
     rng = np.random.default_rng(seed)
     heads = nn.Linear(encoder.norm.weight.shape[0], sum(len(options) for options in READ.values()))

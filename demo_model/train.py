@@ -87,9 +87,9 @@ def noise_levels(count: int, generator: torch.Generator, done: float) -> torch.T
     """Sigmas [count] in 0..1: logit-normal around the middle, or evenly from 0.6 to 1.
 
     At high noise the text decides what there is and where, so a short training starts with much of
-    it; the last quarter of the time (`done` in 0..1) goes to the fine grain.
+    it; the second half of the time (`done` in 0..1) goes to the fine grain.
     """
-    late = done > 0.75
+    late = done > 0.5
     middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
     return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
@@ -276,7 +276,7 @@ def train(rank: int, args, folder: Path) -> None:
             gradients *= (1.0 / gradients.norm().clamp(min=1.0))
             optimizer.step()
             if rank == 0 and step % 4 == 0:
-                decay = min(0.998, (1 + step) / (10 + step)) ** 4
+                decay = min(0.999, (1 + step) / (10 + step)) ** 4
                 with torch.no_grad():
                     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
             losses.append(loss.item())

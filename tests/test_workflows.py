@@ -27,7 +27,7 @@ LEVELS = {
     "photo-to-zoom": (6, 256, 4),
     "pictures-to-zoom": (6, 512, 4),
     "refine-zoom": (6, 384, 4),
-    "text-to-zoom": (6, 256, 4),
+    "text-to-zoom": (12, 256, 4),
     "text-to-zoom-sd15": (7, 64, 2),
 }
 
