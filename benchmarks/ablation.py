@@ -4,7 +4,7 @@ Every option is sampled with the same seeds. A row is the mean over seeds, with 
     misfit     rms difference between D(level i+1) and the inset of level i, 0..255
     seam       step across an inset's border over the steps next to it, 1 = no border to see
     detail     energy of the finest octave of levels 1.., in percent of levels sampled alone
-Options: --seeds N, --steps N, --zoom Z (at 2 neighbours share a quarter of their area, at 4 a sixteenth, and
+Options: --seeds N, --steps N, --levels N, --zoom Z (at 2 neighbours share a quarter of their area, at 4 a sixteenth, and
 the options differ less).
 """
 
@@ -125,11 +125,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--zoom", type=float, default=2.0)
+    parser.add_argument("--levels", type=int, default=6, help="so many of the prompts")
     parser.add_argument("--prompts", type=Path, default=ROOT / "demo_model" / "prompts.txt")
     args = parser.parse_args()
     set_progress_bar_enabled(False)
     demo = load.load()
-    conds = ZoomPromptList.execute(demo[1], args.prompts.read_text("utf-8"), "", args.zoom, "", "").args
+    prompts = "\n".join(args.prompts.read_text("utf-8").splitlines()[: args.levels])
+    conds = ZoomPromptList.execute(demo[1], prompts, "", args.zoom, "", "").args
     seeds = range(args.seeds)
     print(f"{len(conds[2])} levels, zoom {args.zoom:g}, {args.steps} steps, {args.seeds} seeds\n")
     ablations(demo, conds, seeds, args.steps, args.zoom)

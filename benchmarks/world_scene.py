@@ -56,12 +56,14 @@ class WorldScene:
         """[rows, columns, 3]: what a camera with that many pixels sees of a rectangle of level 0's frame."""
         total, weight = np.zeros((rows, columns, 3)), np.zeros((rows, columns))
         for place, color, cell in self._grids:
-            across, used_x = _pixels(place, left, width, columns)
-            down, used_y = _pixels(place, top, height, rows)
-            part = np.s_[used_y, used_x]
-            weight += down @ cell[part] @ across.T
+            across, used_x, seen_x = _pixels(place, left, width, columns)
+            down, used_y, seen_y = _pixels(place, top, height, rows)
+            area = cell[used_y, used_x]
+            if not area.any():
+                continue
+            weight[seen_y, seen_x] += down @ area @ across.T
             for channel in range(3):
-                total[..., channel] += down @ (color[part][..., channel] * cell[part]) @ across.T
+                total[seen_y, seen_x, channel] += down @ (color[used_y, used_x, channel] * area) @ across.T
         return total / weight[..., None]
 
     def levels(self, geometry: Geometry) -> np.ndarray:
@@ -69,10 +71,12 @@ class WorldScene:
         return np.stack([self.picture(*frame, geometry.width, geometry.height) for frame in frames(geometry)])
 
 
-def _pixels(place: np.ndarray, begin: float, extent: float, count: int) -> tuple[np.ndarray, slice]:
-    """Gaussian weights [count, samples in reach] of a row of pixels, and which samples those are."""
+def _pixels(place: np.ndarray, begin: float, extent: float, count: int) -> tuple[np.ndarray, slice, slice]:
+    """Gaussian weights [pixels, samples] of a row of pixels; which samples and which pixels of the row those are."""
     pixel = extent / count
     reach = 6 * PIXEL_SIGMA * pixel
-    first, last = np.searchsorted(place, (begin - reach, begin + extent + reach))
-    distance = (place[first:last] - begin - pixel * (np.arange(count)[:, None] + 0.5)) / (PIXEL_SIGMA * pixel)
-    return np.exp(-0.5 * distance**2).astype(np.float32), slice(first, last)
+    middles = begin + pixel * (np.arange(count) + 0.5)
+    samples = slice(*np.searchsorted(place, (begin - reach, begin + extent + reach)))
+    pixels = slice(*np.searchsorted(middles, (place[0] - reach, place[-1] + reach)))
+    distance = (place[samples] - middles[pixels, None]) / (PIXEL_SIGMA * pixel)
+    return np.exp(-0.5 * distance**2).astype(np.float32), samples, pixels
