@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -54,14 +56,15 @@ def motion(places: np.ndarray, size: int, rate: float) -> dict[str, float]:
     }
 
 
-def crossing_ratio(differences: np.ndarray, crossings: list[int]) -> float:
-    """How much the frame differences at level crossings stand out: the largest relative deviation
-    from the mean of the two before and the two after; differences[i] is between frames i and i + 1."""
-    worst = 0.0
-    for frame in crossings:
-        around = np.mean([differences[frame - 3 : frame - 1], differences[frame + 1 : frame + 3]])
-        worst = max(worst, float(np.abs(differences[frame - 1 : frame + 1] / around - 1).max()))
-    return worst
+def crossing_change(make: Callable[[float], np.ndarray], level: int, step: float) -> float:
+    """How much the change from frame to frame at a level stands out: the larger relative deviation of
+    the change before and after it from the mean of the two before and the two after.
+
+    make: zoom -> picture; step: zoom between frames.
+    """
+    around = [make(level + k * step).astype(np.float64) for k in range(-4, 5)]
+    changes = [np.sqrt(np.mean((b - a) ** 2)) for a, b in zip(around, around[1:])]
+    return float(np.abs(np.array(changes[3:5]) / np.mean(changes[1:3] + changes[5:7]) - 1).max())
 
 
 def colour_step(error: np.ndarray, begin: float, end: float, width: int = 2) -> float:

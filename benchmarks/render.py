@@ -55,11 +55,9 @@ def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) ->
     """Against the exact picture of the scene at every zoom, seen at full and at half size."""
     levels = ZoomLevels.uniform(LEVELS, ZOOM)
     geometry = levels.resolve(size, size)
-    pictures = _in_colour(scene.levels(geometry))
+    stack, bytes_ = _for_renderers(scene.levels(geometry), geometry, levels)
     camera = Camera(geometry, FRAMES_PER_LEVEL, 1.0)
     numbers = range(0, len(camera), every)
-    stack = ZoomStack(torch.from_numpy(pictures).float().movedim(-1, 1).contiguous(), geometry, levels)
-    bytes_ = (np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)
     rows = []
     for output in (size, size // 2):
         renderer = StackRenderer(stack, output, output)
@@ -81,21 +79,21 @@ def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) ->
             rows.append(
                 {"output": f"{output} x {output}", "renderer": maker, "PSNR mean": np.mean(values), "PSNR worst": min(values)}
                 | measure.motion(np.array(places), output, rate)
-                | {"crossing, largest change %": max(crossing(makers[maker], level) for level in range(1, LEVELS - 1))}
+                | {"crossing, largest change %": 100 * max(measure.crossing_change(makers[maker], level, 1 / FRAMES_PER_LEVEL) for level in range(1, LEVELS - 1))}
             )
     table(f"Quality, {name}: {LEVELS} levels of {size} x {size}, zoom {ZOOM:g}, {FRAMES_PER_LEVEL // every} frames a level measured", rows)
-
-
-def crossing(make: Callable[[float], np.ndarray], level: int) -> float:
-    """How much, in percent, the change from frame to frame at a level stands out from that beside it."""
-    around = [make(level + k / FRAMES_PER_LEVEL).astype(np.float64) for k in range(-4, 5)]
-    differences = np.array([np.sqrt(np.mean((b - a) ** 2)) for a, b in zip(around, around[1:])])
-    return 100 * measure.crossing_ratio(differences, [4])
 
 
 def _in_colour(pictures: np.ndarray) -> np.ndarray:
     """[..., 3]: grey pictures (which have no last axis of 3) in three equal channels."""
     return pictures if pictures.shape[-1] == 3 else np.repeat(pictures[..., None], 3, axis=-1)
+
+
+def _for_renderers(pictures: np.ndarray, geometry: Geometry, levels: ZoomLevels) -> tuple[ZoomStack, np.ndarray]:
+    """Levels as our renderer takes them, and as bytes [N, H, W, 3] for the usual loop."""
+    pictures = _in_colour(pictures)
+    layers = torch.from_numpy(pictures).float().movedim(-1, 1).contiguous()
+    return ZoomStack(layers, geometry, levels), (np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)
 
 
 def misfits(size: int, every: int) -> None:
@@ -141,7 +139,7 @@ def misfits(size: int, every: int) -> None:
                 "colour step at border, /255, worst": max(steps),
                 "border against texture, worst": max(excess),
                 "finest band energy kept %": 100 * float(energy),
-                "crossing, largest change %": crossing(make, 2),
+                "crossing, largest change %": 100 * measure.crossing_change(make, 2, 1 / FRAMES_PER_LEVEL),
             }
         )
     table(f"Misfits: colour steps of 16/255 and shifts of 2 px, {LEVELS} levels of {size} x {size}", rows)
@@ -185,8 +183,7 @@ def speed(size: int, count: int) -> None:
     levels = ZoomLevels.uniform(LEVELS, ZOOM)
     geometry = levels.resolve(size, size)
     pictures = PlaneWaves(ZOOM ** (LEVELS - 1), size).levels(geometry)
-    stack = ZoomStack(torch.from_numpy(pictures).float()[:, None].repeat(1, 3, 1, 1), geometry, levels)
-    bytes_ = np.repeat((np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=3)
+    stack, bytes_ = _for_renderers(pictures, geometry, levels)
     zooms = [1 + i / FRAMES_PER_LEVEL for i in range(count)]
     ready = [usual_loop.frame(bytes_, ZOOM, z, size) for z in zooms]
     sources: dict[str, Callable[[], Iterator[np.ndarray]]] = {

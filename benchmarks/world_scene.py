@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.plane_waves import frames
 from demo_model.world import paint
+from demo_model.world.noise import smooth
 from zoom_core.geometry import Geometry
 
 DENSITY = 4
@@ -43,13 +44,12 @@ class WorldScene:
             if not last:
                 finer = paint(seed, start + step * (level + 1), size, u * np.float32(zoom), v * np.float32(zoom))
                 radius = np.maximum(np.abs(u), np.abs(v)) * 2
-                share = np.clip(-np.log(np.maximum(radius, 1e-6)) / math.log(zoom), 0, 1)[..., None]
-                color = color + (finer - color) * (share * share * (3 - 2 * share))
-                color[radius < 1 / zoom] = 0        # the next square's
+                share = smooth(0.0, math.log(zoom), -np.log(np.maximum(radius, 1e-6)))
+                color = color + (finer - color) * share[..., None]
             width = zoom**-level
             cell = np.full(u.shape, (width / count) ** 2, np.float32)
             if not last:
-                cell[radius < 1 / zoom] = 0
+                cell[radius < 1 / zoom] = 0     # the next square's
             self._grids.append((0.5 + place * width, color, cell))
 
     def picture(self, left: float, top: float, width: float, height: float, columns: int, rows: int) -> np.ndarray:

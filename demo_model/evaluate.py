@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from .captions import FORMS, caption, held_out
 from .classifier import train_classifier
@@ -31,10 +32,8 @@ STACK_START = (0, 2, 4, 5, 6)       # the kind of each stack's first level
 
 def read_net(path: Path) -> Net:
     """The networks with the weights of a file."""
-    from safetensors.torch import load_file
-
     net = Net()
-    net.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    net.load_state_dict(load_file(path))
     return net.eval()
 
 

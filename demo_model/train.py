@@ -95,7 +95,6 @@ def noise_levels(count: int, generator: torch.Generator, done: float) -> torch.T
     return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
 
 
-
 class Net(torch.nn.Module):
     """The two networks that are trained together."""
 
@@ -211,8 +210,7 @@ def train(rank: int, args, folder: Path) -> None:
     net, average = net.to(device), average.to(device)
     net.requires_grad_(True)
     if args.init:
-        weights = load_file(args.init)
-        net.load_state_dict({name: value.float() for name, value in weights.items()})
+        net.load_state_dict(load_file(args.init))
     elif not (args.work / "checkpoint.pt").exists():
         head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
     average.load_state_dict(net.state_dict())
