@@ -14,7 +14,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from in_process import ROOT, pack  # isort: skip  (makes ComfyUI importable)
+from in_process import ROOT  # isort: skip  (makes ComfyUI importable)
 import torch
 from comfy.utils import set_progress_bar_enabled
 from zoom_stack_pack.demo_model import load
@@ -77,7 +77,10 @@ def seam(levels: torch.Tensor, geometry) -> float:
 def misfit(levels: torch.Tensor, geometry) -> float:
     """Root mean square, in steps of 1/255."""
     errors = [
-        (downscale(levels[i + 1], n.height, n.width) - levels[i, :, n.top : n.top + n.height, n.left : n.left + n.width])
+        (
+            downscale(levels[i + 1], n.height, n.width)
+            - levels[i, :, n.top : n.top + n.height, n.left : n.left + n.width]
+        )
         .square()
         .mean()
         for i, n in enumerate(geometry.insets)

@@ -29,9 +29,8 @@ def _comfyui() -> Path:
 
 def _load() -> ModuleType:
     sys.path.insert(0, str(_comfyui()))
-    from comfy.cli_args import args
-
     import torch
+    from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
     args.base_directory = tempfile.mkdtemp(prefix="zoom-stack-bench-")

@@ -47,6 +47,5 @@ def rows() -> list[dict[str, object]]:
     """The table of `render.py --memory`."""
     cases = [(256, 256, 6, 300), (256, 256, 6, 3000), (2160, 3840, 3, 48)]
     return [
-        {"output and levels": f"{w} x {h}", "frames": n, "peak MiB": peak(h, w, levels, n)}
-        for h, w, levels, n in cases
+        {"output and levels": f"{w} x {h}", "frames": n, "peak MiB": peak(h, w, levels, n)} for h, w, levels, n in cases
     ]

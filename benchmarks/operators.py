@@ -16,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import paper_operators
+
 from zoom_core import ZoomLevels, blend, render_image, render_noise
 
 COUNT, ZOOM = 8, 2
@@ -64,7 +65,10 @@ def main() -> None:
         for size, target in TARGETS.items():
             ours, theirs = compare(size, args.repeats, device)
             wanted = f"{target:g}" if device.type == "cpu" else "-"
-            print(f"| {device.type} | 3 x {size} x {size} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.1f} | {wanted} |", flush=True)
+            print(
+                f"| {device.type} | 3 x {size} x {size} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.1f} | {wanted} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

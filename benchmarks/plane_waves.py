@@ -31,9 +31,7 @@ class PlaneWaves:
         self._phase = generator.random(count) * 2 * np.pi
         self._amplitude = OCTAVE_CONTRAST * np.sqrt(2 / WAVES_PER_OCTAVE)
 
-    def picture(
-        self, left: float, top: float, width: float, height: float, columns: int, rows: int
-    ) -> np.ndarray:
+    def picture(self, left: float, top: float, width: float, height: float, columns: int, rows: int) -> np.ndarray:
         """[rows, columns] float64: exactly what a camera with that many pixels sees of a rectangle
         of level 0's frame (fractions of it)."""
         pixel_width, pixel_height = width / columns, height / rows

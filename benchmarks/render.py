@@ -1,8 +1,8 @@
 """Quality, misfits, speed and memory of the renderer, beside the usual crop-and-resize loop.
 
-    python benchmarks/render.py            everything but memory, about ten minutes
-    python benchmarks/render.py --memory   peak memory of 10 s against 100 s of video, and of 4K
-    python benchmarks/render.py --only quality|misfits|speed
+python benchmarks/render.py            everything but memory, about ten minutes
+python benchmarks/render.py --memory   peak memory of 10 s against 100 s of video, and of 4K
+python benchmarks/render.py --only quality|misfits|speed
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def table(title: str, rows: list[dict[str, object]]) -> None:
     print("| " + " | ".join(rows[0]) + " |")
     print("|" + "---|" * len(rows[0]))
     for row in rows:
-        cells = (f"{v:.4g}" if isinstance(v, float) and abs(v) < 10 else f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values())
+        cells = (
+            f"{v:.4g}" if isinstance(v, float) and abs(v) < 10 else f"{v:.1f}" if isinstance(v, float) else str(v)
+            for v in row.values()
+        )
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
@@ -77,11 +80,28 @@ def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) ->
         rate = np.log(ZOOM) * every / FRAMES_PER_LEVEL
         for maker, (values, places) in results.items():
             rows.append(
-                {"output": f"{output} x {output}", "renderer": maker, "PSNR mean": np.mean(values), "PSNR worst": min(values)}
+                {
+                    "output": f"{output} x {output}",
+                    "renderer": maker,
+                    "PSNR mean": np.mean(values),
+                    "PSNR worst": min(values),
+                }
                 | measure.motion(np.array(places), output, rate)
-                | {"crossing, largest change %": 100 * max(measure.crossing_change(makers[maker], level, 1 / FRAMES_PER_LEVEL) for level in range(1, LEVELS - 1))}
+                | {
+                    "crossing, largest change %": (
+                        100
+                        * max(
+                            measure.crossing_change(makers[maker], level, 1 / FRAMES_PER_LEVEL)
+                            for level in range(1, LEVELS - 1)
+                        )
+                    )
+                }
             )
-    table(f"Quality, {name}: {LEVELS} levels of {size} x {size}, zoom {ZOOM:g}, {FRAMES_PER_LEVEL // every} frames a level measured", rows)
+    table(
+        f"Quality, {name}: {LEVELS} levels of {size} x {size}, zoom {ZOOM:g}, {FRAMES_PER_LEVEL // every} frames a"
+        " level measured",
+        rows,
+    )
 
 
 def _in_colour(pictures: np.ndarray) -> np.ndarray:
@@ -206,7 +226,11 @@ def speed(size: int, count: int) -> None:
                     "CPU ms a frame with h264": both_cpu,
                 }
             )
-    table(f"Speed: {size} x {size} from {size} x {size}, {count} frames, {available_cores()} cores, {torch.get_num_threads()} torch threads", rows)
+    table(
+        f"Speed: {size} x {size} from {size} x {size}, {count} frames, {available_cores()} cores,"
+        f" {torch.get_num_threads()} torch threads",
+        rows,
+    )
 
 
 def main() -> None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
-from in_process import pack  # isort: skip  (makes ComfyUI importable)
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
@@ -30,7 +29,9 @@ from zoom_stack_pack.zoom_core import ZoomLevels
 LEVELS = (2, 4, 8, 16, 32)
 COUNT = 8
 # Made of the core's own node: what every input of ours has as its default.
-DEFAULTS = {i.id: i.default for i in MultiScaleJointKSampler.define_schema().inputs if getattr(i, "default", None) is not None}
+DEFAULTS = {
+    i.id: i.default for i in MultiScaleJointKSampler.define_schema().inputs if getattr(i, "default", None) is not None
+}
 
 
 @dataclass
@@ -127,7 +128,9 @@ def peak(run: Callable, device: torch.device) -> int:
         before = torch.cuda.memory_allocated(device)
         run()
         return torch.cuda.max_memory_allocated(device) - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profile:
         run()
     live = highest = 0
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]

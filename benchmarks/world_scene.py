@@ -19,8 +19,8 @@ from demo_model.world.noise import smooth
 from zoom_core.geometry import Geometry
 
 DENSITY = 4
-PIXEL_SIGMA = 0.5     # of the contract's pixel, in its own width
-_MARGIN = 3     # level pixels around the outermost square
+PIXEL_SIGMA = 0.5  # of the contract's pixel, in its own width
+_MARGIN = 3  # level pixels around the outermost square
 
 
 class WorldScene:
@@ -49,7 +49,7 @@ class WorldScene:
             width = zoom**-level
             cell = np.full(u.shape, (width / count) ** 2, np.float32)
             if not last:
-                cell[radius < 1 / zoom] = 0     # the next square's
+                cell[radius < 1 / zoom] = 0  # the next square's
             self._grids.append((0.5 + place * width, color, cell))
 
     def picture(self, left: float, top: float, width: float, height: float, columns: int, rows: int) -> np.ndarray:

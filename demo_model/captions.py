@@ -11,25 +11,53 @@ import numpy as np
 from .world import KINDS, Look
 
 COLORS = {
-    "red": ("red", "red", "red", "crimson", "scarlet"), "orange": ("orange", "orange", "amber"),
-    "golden": ("golden", "golden", "gold"), "yellow": ("yellow", "yellow", "bright yellow"),
-    "green": ("green", "green", "green", "emerald", "lush green"), "turquoise": ("turquoise", "teal", "cyan"),
-    "blue": ("blue", "blue", "blue", "azure", "deep blue"), "purple": ("purple", "purple", "violet"),
-    "pink": ("pink", "pink", "rose", "magenta"), "white": ("white", "white", "pale", "silver"),
-    "brown": ("brown", "brown", "tawny"), "black": ("black", "dark"),
+    "red": ("red", "red", "red", "crimson", "scarlet"),
+    "orange": ("orange", "orange", "amber"),
+    "golden": ("golden", "golden", "gold"),
+    "yellow": ("yellow", "yellow", "bright yellow"),
+    "green": ("green", "green", "green", "emerald", "lush green"),
+    "turquoise": ("turquoise", "teal", "cyan"),
+    "blue": ("blue", "blue", "blue", "azure", "deep blue"),
+    "purple": ("purple", "purple", "violet"),
+    "pink": ("pink", "pink", "rose", "magenta"),
+    "white": ("white", "white", "pale", "silver"),
+    "brown": ("brown", "brown", "tawny"),
+    "black": ("black", "dark"),
 }
 
 NOUNS = {
     ("galaxy cluster", "rich"): ("galaxy cluster", "rich galaxy cluster", "cluster of galaxies", "crowd of galaxies"),
-    ("galaxy cluster", "sparse"): ("galaxy cluster", "sparse group of galaxies", "deep field of distant galaxies", "cluster of galaxies"),
+    ("galaxy cluster", "sparse"): (
+        "galaxy cluster",
+        "sparse group of galaxies",
+        "deep field of distant galaxies",
+        "cluster of galaxies",
+    ),
     ("galaxy", "spiral"): ("galaxy", "spiral galaxy", "galaxy", "spiral galaxy with long arms"),
     ("galaxy", "barred"): ("galaxy", "barred galaxy", "barred spiral galaxy"),
     ("galaxy", "elliptical"): ("galaxy", "elliptical galaxy", "round galaxy"),
     ("galaxy", "ring"): ("galaxy", "ring galaxy", "galaxy with a ring"),
     ("nebula", "cloud"): ("nebula", "nebula", "cloud of gas in space", "star nursery", "glowing cloud of gas and dust"),
-    ("nebula", "stars"): ("star cluster", "cluster of stars", "star field", "nebula full of stars", "field of bright stars"),
-    ("star system", "planets"): ("star system", "solar system", "planetary system", "sun with planets", "star with its planets"),
-    ("star system", "belt"): ("star system", "solar system with an asteroid belt", "star system with a belt of rocks", "planetary system"),
+    ("nebula", "stars"): (
+        "star cluster",
+        "cluster of stars",
+        "star field",
+        "nebula full of stars",
+        "field of bright stars",
+    ),
+    ("star system", "planets"): (
+        "star system",
+        "solar system",
+        "planetary system",
+        "sun with planets",
+        "star with its planets",
+    ),
+    ("star system", "belt"): (
+        "star system",
+        "solar system with an asteroid belt",
+        "star system with a belt of rocks",
+        "planetary system",
+    ),
     ("planet", "ocean"): ("planet", "ocean planet", "water world", "planet with oceans", "ocean world"),
     ("planet", "living"): ("planet", "living planet", "planet like the earth", "earth", "planet with continents"),
     ("planet", "desert"): ("planet", "desert planet", "dry planet", "rocky planet", "planet of sand"),
@@ -74,15 +102,28 @@ VIEWS = {
 
 SHOTS = {
     "space": ("a photo of", "a picture of", "a telescope picture of", "a view of", "an image of"),
-    "air": ("an aerial photo of", "a photo of", "a view of", "an aerial view of", "a picture of", "a satellite picture of"),
+    "air": (
+        "an aerial photo of",
+        "a photo of",
+        "a view of",
+        "an aerial view of",
+        "a picture of",
+        "a satellite picture of",
+    ),
     "near": ("a macro photo of", "a close-up of", "a photo of", "a picture of", "a microscope picture of"),
 }
 
-LIGHTS = {"sunset": ("at sunset", "in the evening light", "in the warm light of evening", "at dawn"),
-          "night": ("at night", "by moonlight", "in the moonlight", "in the dark"),
-          "mist": ("in the mist", "in fog", "under morning mist", "in the haze")}
-SEASONS = {"spring": ("spring", "in spring"), "summer": ("summer", "in summer"),
-           "autumn": ("autumn", "in autumn"), "winter": ("winter", "in winter")}
+LIGHTS = {
+    "sunset": ("at sunset", "in the evening light", "in the warm light of evening", "at dawn"),
+    "night": ("at night", "by moonlight", "in the moonlight", "in the dark"),
+    "mist": ("in the mist", "in fog", "under morning mist", "in the haze"),
+}
+SEASONS = {
+    "spring": ("spring", "in spring"),
+    "summer": ("summer", "in summer"),
+    "autumn": ("autumn", "in autumn"),
+    "winter": ("winter", "in winter"),
+}
 PRAISE = ("beautiful", "bright", "detailed", "colorful", "wonderful", "calm", "strange", "huge", "tiny", "lovely")
 FORMS = ("bare", "plain", "view", "shot", "full", "told")
 
@@ -120,10 +161,17 @@ def _details(look: Look, rng, words) -> list[str]:
         if look.extra:
             out.append(words("under white clouds", "with clouds", "under clouds"))
     elif kind == "coast":
-        out.append(words(f"by a {second} sea", f"with {second} water", "with white surf", f"in a {second} ocean", "with waves"))
+        out.append(
+            words(f"by a {second} sea", f"with {second} water", "with white surf", f"in a {second} ocean", "with waves")
+        )
     elif kind == "forest" and look.extra:
-        out.append({"river": words("with a river", "along a blue river"), "path": words("with a path", "with a road"),
-                    "clearing": words("with a clearing", "around a meadow")}[look.extra])
+        out.append(
+            {
+                "river": words("with a river", "along a blue river"),
+                "path": words("with a path", "with a road"),
+                "clearing": words("with a clearing", "around a meadow"),
+            }[look.extra]
+        )
     elif kind == "tree" and look.extra:
         out.append(words(f"with {second} blossom", "in blossom", f"with {second} flowers"))
     elif kind == "leaf" and look.extra:
@@ -140,6 +188,7 @@ def _details(look: Look, rng, words) -> list[str]:
 
 def caption(look: Look, rng: np.random.Generator, form: str | None = None, color: bool | None = None) -> str:
     """A sentence about `look`. `form`: one of FORMS; `color`: whether its colour is named; None draws."""
+
     def words(*options):
         return options[int(rng.integers(len(options)))]
 
@@ -168,7 +217,11 @@ def caption(look: Look, rng: np.random.Generator, form: str | None = None, color
         else:
             after.insert(0, words("around a {} star", "with a {} sun").format(color_word(look.color, rng)))
     if color and tinted and rng.random() < 0.6:
-        adjectives.append(words("blue", "blue and green") if look.second == "green" and look.color == "blue" else color_word(look.color, rng))
+        adjectives.append(
+            words("blue", "blue and green")
+            if look.second == "green" and look.color == "blue"
+            else color_word(look.color, rng)
+        )
     details = _details(look, rng, words)
     if kind == "star system" and (not color or after):
         details = []
@@ -191,7 +244,13 @@ def caption(look: Look, rng: np.random.Generator, form: str | None = None, color
         return f"{words(*shots)} {said}"
     if form == "full":
         return f"{words(*shots)} {said}, {view}"
-    return words(f"we see {said}", f"there is {said} {view}", f"this is {said}", f"in the middle lies {said}", f"here is {said}, {view}")
+    return words(
+        f"we see {said}",
+        f"there is {said} {view}",
+        f"this is {said}",
+        f"in the middle lies {said}",
+        f"here is {said}, {view}",
+    )
 
 
 def training_caption(look: Look, rng: np.random.Generator) -> str:

@@ -18,8 +18,17 @@ class Classifier(nn.Sequential):
         widths = (3, 24, 48, 96, 160)
         layers: list[nn.Module] = []
         for a, b in zip(widths[:-1], widths[1:]):
-            layers += [nn.Conv2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.ReLU(), nn.Conv2d(b, b, 3, 1, 1), nn.BatchNorm2d(b), nn.ReLU()]
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(widths[-1], len(KINDS)))
+            layers += [
+                nn.Conv2d(a, b, 4, 2, 1),
+                nn.BatchNorm2d(b),
+                nn.ReLU(),
+                nn.Conv2d(b, b, 3, 1, 1),
+                nn.BatchNorm2d(b),
+                nn.ReLU(),
+            ]
+        super().__init__(
+            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(widths[-1], len(KINDS))
+        )
 
 
 def spoiled(x: torch.Tensor) -> torch.Tensor:
@@ -54,7 +63,9 @@ def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8
         for step in range(steps):
             chosen = torch.randint(len(pictures), (48,))
             with torch.autocast("cpu", torch.bfloat16):
-                loss = F.cross_entropy(net(spoiled(pictures[chosen].float() / 255)).float(), kinds[chosen], label_smoothing=0.05)
+                loss = F.cross_entropy(
+                    net(spoiled(pictures[chosen].float() / 255)).float(), kinds[chosen], label_smoothing=0.05
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

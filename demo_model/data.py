@@ -9,7 +9,7 @@ import numpy as np
 from .world import KINDS, Look, draw, looks
 
 SHARD = 1000
-FIRST_EVAL_SEED = 900_000_000     # worlds from here on are never trained on
+FIRST_EVAL_SEED = 900_000_000  # worlds from here on are never trained on
 
 
 def view_of(index: int, first_seed: int = 0) -> dict:
@@ -19,9 +19,14 @@ def view_of(index: int, first_seed: int = 0) -> dict:
     loose = rng.random() < 0.5
     scale = kind + float(np.clip(rng.normal(0, 0.16), -0.35, 0.35)) * loose
     shift = rng.uniform(-0.06, 0.06, 2) * loose
-    return dict(kind=kind, seed=int(first_seed + index * 7 + 1), scale=float(scale),
-                center=(float(shift[0]), float(shift[1])),
-                angle=float(rng.uniform(-0.4, 0.4)) * loose, only=bool(rng.random() < 0.45))
+    return dict(
+        kind=kind,
+        seed=int(first_seed + index * 7 + 1),
+        scale=float(scale),
+        center=(float(shift[0]), float(shift[1])),
+        angle=float(rng.uniform(-0.4, 0.4)) * loose,
+        only=bool(rng.random() < 0.45),
+    )
 
 
 def look_of(view: dict) -> Look:

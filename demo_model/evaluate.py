@@ -19,15 +19,56 @@ from .text import WordTokenizer, padded
 from .train import Net, import_comfy, sample, schedule
 from .world import KINDS, TONES, looks
 
-COLOR_SUBJECTS = ("a {} galaxy", "a {} nebula in space", "a {} gas giant", "a {} leaf up close", "{} plant cells under the microscope")
-STACKS = (
-    ("a galaxy cluster", "a blue spiral galaxy", "a purple nebula", "a star system with a yellow sun", "a blue planet seen from space", "a green continent in a blue sea"),
-    ("a purple nebula", "a star system with a yellow sun", "a planet like the earth, seen from space", "a green continent in a blue sea, with clouds", "a golden beach by a blue sea, from the air", "a green forest from above"),
-    ("a blue planet seen from space", "a green continent in a blue sea", "a coast with a sandy beach", "an autumn forest from the air", "an orange tree in autumn, from above", "a red maple leaf"),
-    ("a green continent in a blue sea", "a golden beach by a turquoise sea", "a green forest from above", "a green tree from above", "a green leaf in close-up", "green leaf cells under the microscope"),
-    ("a golden beach by a turquoise sea", "a green forest from above", "a green tree from above", "a green leaf in close-up", "green leaf cells under the microscope", "a green plant cell with a purple nucleus"),
+COLOR_SUBJECTS = (
+    "a {} galaxy",
+    "a {} nebula in space",
+    "a {} gas giant",
+    "a {} leaf up close",
+    "{} plant cells under the microscope",
 )
-STACK_START = (0, 2, 4, 5, 6)       # the kind of each stack's first level
+STACKS = (
+    (
+        "a galaxy cluster",
+        "a blue spiral galaxy",
+        "a purple nebula",
+        "a star system with a yellow sun",
+        "a blue planet seen from space",
+        "a green continent in a blue sea",
+    ),
+    (
+        "a purple nebula",
+        "a star system with a yellow sun",
+        "a planet like the earth, seen from space",
+        "a green continent in a blue sea, with clouds",
+        "a golden beach by a blue sea, from the air",
+        "a green forest from above",
+    ),
+    (
+        "a blue planet seen from space",
+        "a green continent in a blue sea",
+        "a coast with a sandy beach",
+        "an autumn forest from the air",
+        "an orange tree in autumn, from above",
+        "a red maple leaf",
+    ),
+    (
+        "a green continent in a blue sea",
+        "a golden beach by a turquoise sea",
+        "a green forest from above",
+        "a green tree from above",
+        "a green leaf in close-up",
+        "green leaf cells under the microscope",
+    ),
+    (
+        "a golden beach by a turquoise sea",
+        "a green forest from above",
+        "a green tree from above",
+        "a green leaf in close-up",
+        "green leaf cells under the microscope",
+        "a green plant cell with a purple nucleus",
+    ),
+)
+STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
 
 
 def read_net(path: Path) -> Net:
@@ -65,12 +106,15 @@ def judged_samples(net, judge, tokenizer, each: int, cfg: float, steps: int) -> 
     texts, kinds = unseen_captions(each)
     found = []
     for start in range(0, len(texts), 24):
-        pictures = sample(net, encode(texts[start:start + 24], tokenizer), steps, cfg, seed=start)
+        pictures = sample(net, encode(texts[start : start + 24], tokenizer), steps, cfg, seed=start)
         with torch.no_grad():
             found += judge(pictures).argmax(1).tolist()
     right = np.array(found) == np.array(kinds)
-    return {"samples": len(texts), "accuracy": float(right.mean()),
-            "per_kind": {name: float(right[np.array(kinds) == n].mean()) for n, name in enumerate(KINDS)}}
+    return {
+        "samples": len(texts),
+        "accuracy": float(right.mean()),
+        "per_kind": {name: float(right[np.array(kinds) == n].mean()) for n, name in enumerate(KINDS)},
+    }
 
 
 def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
@@ -79,25 +123,36 @@ def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
     means = {}
     for word in words:
         pictures = sample(net, encode([s.format(word) for s in COLOR_SUBJECTS], tokenizer), steps, cfg, seed=5)
-        means[word] = pictures.mean((-1, -2))           # [subjects, 3]
-    table = torch.stack([means[w] for w in words])       # [words, subjects, 3]
+        means[word] = pictures.mean((-1, -2))  # [subjects, 3]
+    table = torch.stack([means[w] for w in words])  # [words, subjects, 3]
     moved = table - table.mean(0, keepdim=True)
-    moved = moved - moved.mean(-1, keepdim=True)         # without brightness
+    moved = moved - moved.mean(-1, keepdim=True)  # without brightness
     targets = torch.tensor([TONES[w][1] for w in words])
     targets = targets - targets.mean(0, keepdim=True)
     targets = targets - targets.mean(-1, keepdim=True)
     likeness = torch.nn.functional.cosine_similarity(moved[:, :, None], targets[None, None], dim=-1)
     nearest = likeness.argmax(-1)
     own = torch.nn.functional.cosine_similarity(moved, targets[:, None], dim=-1)
-    return {"words": list(words), "subjects": [s.format("...") for s in COLOR_SUBJECTS],
-            "mean_shift": float(moved.norm(dim=-1).mean()), "cosine_to_word": float(own.mean()),
-            "nearest_word_is_own": float((nearest == torch.arange(len(words))[:, None]).float().mean()),
-            "mean_rgb": {w: [round(float(v), 3) for v in means[w].mean(0)] for w in words}}
+    return {
+        "words": list(words),
+        "subjects": [s.format("...") for s in COLOR_SUBJECTS],
+        "mean_shift": float(moved.norm(dim=-1).mean()),
+        "cosine_to_word": float(own.mean()),
+        "nearest_word_is_own": float((nearest == torch.arange(len(words))[:, None]).float().mean()),
+        "mean_rgb": {w: [round(float(v), 3) for v in means[w].mean(0)] for w in words},
+    }
 
 
 @torch.no_grad()
-def sample_stack(net: Net, tokens: torch.Tensor, zoom: float = 4.0, steps: int = 16, cfg: float = 4.0, seed: int = 0,
-                 end_percent: float = 0.5) -> torch.Tensor:
+def sample_stack(
+    net: Net,
+    tokens: torch.Tensor,
+    zoom: float = 4.0,
+    steps: int = 16,
+    cfg: float = 4.0,
+    seed: int = 0,
+    end_percent: float = 0.5,
+) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
     As the demo's workflow does it: levels are made to agree up to `end_percent` of the sampling, and
@@ -132,8 +187,13 @@ def judged_stacks(net, judge, tokenizer, seeds: int, zoom: float, cfg: float, st
             right.append((found == torch.arange(first, first + len(texts))).float())
             stacks.append(levels)
     right = torch.stack(right)
-    return {"stacks": len(stacks), "levels": right.numel(), "zoom": zoom, "accuracy": float(right.mean()),
-            "per_stack": [float(v) for v in right.view(len(STACKS), -1).mean(1)]}, torch.stack(stacks)
+    return {
+        "stacks": len(stacks),
+        "levels": right.numel(),
+        "zoom": zoom,
+        "accuracy": float(right.mean()),
+        "per_stack": [float(v) for v in right.view(len(STACKS), -1).mean(1)],
+    }, torch.stack(stacks)
 
 
 def main() -> None:
@@ -141,7 +201,9 @@ def main() -> None:
     import cv2
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="the folder of the training run (its pictures train the classifier)")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="the folder of the training run (its pictures train the classifier)"
+    )
     parser.add_argument("--comfyui")
     parser.add_argument("--weights", type=Path, default=Path(__file__).with_name("zoom_demo.safetensors"))
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
@@ -166,13 +228,22 @@ def main() -> None:
     for name, value in figures["unseen_captions"]["per_kind"].items():
         print(f"    {name:16} {value:.0%}")
     figures["colors"] = color_response(net, tokenizer, args.cfg, args.steps)
-    print("colour words: cosine to the word's own colour {cosine_to_word:.2f}, nearest word is the own one "
-          "{nearest_word_is_own:.0%}, mean shift {mean_shift:.3f}".format(**figures["colors"]), flush=True)
+    print(
+        "colour words: cosine to the word's own colour {cosine_to_word:.2f}, nearest word is the own one "
+        "{nearest_word_is_own:.0%}, mean shift {mean_shift:.3f}".format(**figures["colors"]),
+        flush=True,
+    )
     figures["stacks"], stacks = judged_stacks(net, judge, tokenizer, args.seeds, args.zoom, args.cfg, args.steps)
-    print(f"jointly sampled stacks, levels recognised: {figures['stacks']['accuracy']:.1%}", figures["stacks"]["per_stack"])
+    print(
+        f"jointly sampled stacks, levels recognised: {figures['stacks']['accuracy']:.1%}",
+        figures["stacks"]["per_stack"],
+    )
     args.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     rows = torch.cat([torch.cat(list(stack), -1) for stack in stacks], -2).permute(1, 2, 0).numpy()[..., ::-1]
-    cv2.imwrite(str(args.work / "stacks.png"), cv2.resize(np.round(rows * 255).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
+    cv2.imwrite(
+        str(args.work / "stacks.png"),
+        cv2.resize(np.round(rows * 255).astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC),
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ the text model are put together here, in the order of `comfy.sd.load_state_dict_
 
 from pathlib import Path
 
-import torch
-
 import comfy.latent_formats
 import comfy.model_management
 import comfy.model_patcher
@@ -15,6 +13,7 @@ import comfy.ops
 import comfy.sd
 import comfy.supported_models_base
 import comfy.utils
+import torch
 from comfy import sd1_clip
 from comfy.model_base import BaseModel, ModelType
 
@@ -54,9 +53,17 @@ class DemoSDTokenizer(sd1_clip.SDTokenizer):
     """Core's prompt weights and embeddings around our word tokenizer."""
 
     def __init__(self, embedding_directory=None, tokenizer_data={}):
-        super().__init__(text.VOCABULARY, max_length=text.LENGTH, pad_with_end=False, pad_token=text.PAD,
-                         embedding_directory=embedding_directory, embedding_size=text.CONFIG["d_model"],
-                         embedding_key="clip_zoom", tokenizer_class=text.WordTokenizer, tokenizer_data=tokenizer_data)
+        super().__init__(
+            text.VOCABULARY,
+            max_length=text.LENGTH,
+            pad_with_end=False,
+            pad_token=text.PAD,
+            embedding_directory=embedding_directory,
+            embedding_size=text.CONFIG["d_model"],
+            embedding_key="clip_zoom",
+            tokenizer_class=text.WordTokenizer,
+            tokenizer_data=tokenizer_data,
+        )
 
 
 class DemoTokenizer(sd1_clip.SD1Tokenizer):
@@ -70,37 +77,60 @@ class DemoTextModel(sd1_clip.SDClipModel):
     """Core's text model wrapper around our encoder."""
 
     def __init__(self, device="cpu", dtype=None, model_options={}):
-        super().__init__(device=device, dtype=dtype, max_length=text.LENGTH, textmodel_json_config=dict(text.CONFIG),
-                         model_class=text.TextEncoder, layer_norm_hidden_state=False, enable_attention_masks=True,
-                         special_tokens={"start": text.START, "end": text.END, "pad": text.PAD},
-                         return_projected_pooled=False, model_options=model_options)
+        super().__init__(
+            device=device,
+            dtype=dtype,
+            max_length=text.LENGTH,
+            textmodel_json_config=dict(text.CONFIG),
+            model_class=text.TextEncoder,
+            layer_norm_hidden_state=False,
+            enable_attention_masks=True,
+            special_tokens={"start": text.START, "end": text.END, "pad": text.PAD},
+            return_projected_pooled=False,
+            model_options=model_options,
+        )
 
 
 class DemoClip(sd1_clip.SD1ClipModel):
     """The text model that core's CLIP object holds."""
 
     def __init__(self, device="cpu", dtype=None, model_options={}):
-        super().__init__(device=device, dtype=dtype, model_options=model_options, clip_name="zoom", clip_model=DemoTextModel)
+        super().__init__(
+            device=device, dtype=dtype, model_options=model_options, clip_name="zoom", clip_model=DemoTextModel
+        )
 
 
 def read_weights(path: Path = WEIGHTS) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The weights of the UNet and of the text encoder, as float32."""
     if not path.is_file():
-        raise FileNotFoundError(f"The demo model's weights are missing: expected {path}. Install the pack again, "
-                                "or train them with `python -m demo_model.train`.")
+        raise FileNotFoundError(
+            f"The demo model's weights are missing: expected {path}. Install the pack again, "
+            "or train them with `python -m demo_model.train`."
+        )
     state = {name: value.float() for name, value in comfy.utils.load_torch_file(str(path), safe_load=True).items()}
     # On no device: only what they are made of is asked.
     kind = dict(dtype=torch.float32, device="meta", operations=comfy.ops.disable_weight_init)
     networks = {"unet": ZoomUNet(**UNET, **kind), "text": text.TextEncoder(text.CONFIG, **kind)}
-    expected = {f"{part}.{name}": value.shape for part, network in networks.items() for name, value in network.state_dict().items()}
+    expected = {
+        f"{part}.{name}": value.shape
+        for part, network in networks.items()
+        for name, value in network.state_dict().items()
+    }
     found = {name: value.shape for name, value in state.items()}
     if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
         name = wrong[0]
-        shapes = ("nothing" if shape is None else f"a tensor {list(shape)}" for shape in (expected.get(name), found.get(name)))
-        raise ValueError("{} is not this demo model: for {} expected {}, got {} ({} of {} differ).".format(
-            path, name, *shapes, len(wrong), len(expected)))
-    return ({name[5:]: value for name, value in state.items() if name.startswith("unet.")},
-            {name[5:]: value for name, value in state.items() if name.startswith("text.")})
+        shapes = (
+            "nothing" if shape is None else f"a tensor {list(shape)}" for shape in (expected.get(name), found.get(name))
+        )
+        raise ValueError(
+            "{} is not this demo model: for {} expected {}, got {} ({} of {} differ).".format(
+                path, name, *shapes, len(wrong), len(expected)
+            )
+        )
+    return (
+        {name[5:]: value for name, value in state.items() if name.startswith("unet.")},
+        {name[5:]: value for name, value in state.items() if name.startswith("text.")},
+    )
 
 
 def load_model(unet: dict[str, torch.Tensor]):
@@ -110,8 +140,9 @@ def load_model(unet: dict[str, torch.Tensor]):
     device = comfy.model_management.get_torch_device()
     config.set_inference_dtype(torch.float32, None, device=device)
     model = config.get_model(unet, device=comfy.model_management.unet_inital_load_device(parameters, torch.float32))
-    patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=device,
-                                                   offload_device=comfy.model_management.unet_offload_device())
+    patcher = comfy.model_patcher.CoreModelPatcher(
+        model, load_device=device, offload_device=comfy.model_management.unet_offload_device()
+    )
     model.load_model_weights(unet, "", assign=patcher.is_dynamic())
     return patcher
 
@@ -119,8 +150,13 @@ def load_model(unet: dict[str, torch.Tensor]):
 def load_clip(weights: dict[str, torch.Tensor], embedding_directory: list[str] | None = None):
     """Text encoder weights -> CLIP."""
     target = comfy.supported_models_base.ClipTarget(DemoTokenizer, DemoClip)
-    return comfy.sd.CLIP(target, embedding_directory=embedding_directory, state_dict=[weights],
-                         parameters=comfy.utils.calculate_parameters(weights), model_options={"dtype": torch.float32})
+    return comfy.sd.CLIP(
+        target,
+        embedding_directory=embedding_directory,
+        state_dict=[weights],
+        parameters=comfy.utils.calculate_parameters(weights),
+        model_options={"dtype": torch.float32},
+    )
 
 
 def load_vae():

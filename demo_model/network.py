@@ -1,28 +1,43 @@
 """The demo model's network: core ComfyUI's UNet on pictures folded 4 x 4 into channels."""
 
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 from torch.nn import functional as F
 
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-
-FOLD = 4           # 16 x 16 places instead of 64 x 64 keep training on a CPU possible
-DATA_STD = 0.5      # of the pictures, about; see ZoomUNet
-UNET = dict(image_size=16, in_channels=3 * FOLD * FOLD + 3, out_channels=3 * FOLD * FOLD, model_channels=96,
-            channel_mult=(1, 2), num_res_blocks=[2, 1], num_head_channels=32, legacy=False, use_scale_shift_norm=True,
-            num_classes="sequential", adm_in_channels=128, use_spatial_transformer=True,
-            use_linear_in_transformer=True, context_dim=128, transformer_depth=[0, 0, 0],
-            transformer_depth_middle=1, transformer_depth_output=[0, 0, 0, 0, 0])
+FOLD = 4  # 16 x 16 places instead of 64 x 64 keep training on a CPU possible
+DATA_STD = 0.5  # of the pictures, about; see ZoomUNet
+UNET = dict(
+    image_size=16,
+    in_channels=3 * FOLD * FOLD + 3,
+    out_channels=3 * FOLD * FOLD,
+    model_channels=96,
+    channel_mult=(1, 2),
+    num_res_blocks=[2, 1],
+    num_head_channels=32,
+    legacy=False,
+    use_scale_shift_norm=True,
+    num_classes="sequential",
+    adm_in_channels=128,
+    use_spatial_transformer=True,
+    use_linear_in_transformer=True,
+    context_dim=128,
+    transformer_depth=[0, 0, 0],
+    transformer_depth_middle=1,
+    transformer_depth_output=[0, 0, 0, 0, 0],
+)
 
 
 def spread_of(t: torch.Tensor) -> torch.Tensor:
     """Standard deviation of a noisy picture at noise level t in 0..1."""
-    return (((1 - t) * DATA_STD) ** 2 + t ** 2).sqrt()
+    return (((1 - t) * DATA_STD) ** 2 + t**2).sqrt()
 
 
 def places(x: torch.Tensor) -> torch.Tensor:
     """Where in the frame each pixel of x [B, C, H, W] lies: x and y in -1..1 and the distance from the middle."""
-    v, u = torch.meshgrid(*(torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[-2:]), indexing="ij")
+    v, u = torch.meshgrid(
+        *(torch.linspace(-1, 1, n, device=x.device, dtype=x.dtype) for n in x.shape[-2:]), indexing="ij"
+    )
     return torch.stack([u, v, (u * u + v * v).sqrt() * 2 - 1]).expand(len(x), -1, -1, -1)
 
 
@@ -47,7 +62,7 @@ class ZoomUNet(UNetModel):
         folded = F.pixel_unshuffle(x / spread, FOLD)
         folded = torch.cat([folded, places(folded)], 1)
         out = super().forward(folded, timesteps, context, context[:, 0], control, transformer_options, **kwargs)
-        keep = (t - (1 - t) * DATA_STD ** 2) / spread ** 2
+        keep = (t - (1 - t) * DATA_STD**2) / spread**2
         velocity = keep * x - DATA_STD / spread * F.pixel_shuffle(out, FOLD).to(x)
         return velocity[..., :height, :width]
 
@@ -56,7 +71,7 @@ def initialise(model: nn.Module) -> None:
     """Fresh weights: core's layers come without; outputs of residual branches start at 0."""
     for name, module in model.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_uniform_(module.weight, a=5 ** 0.5)
+            nn.init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.GroupNorm, nn.LayerNorm)):
@@ -64,5 +79,7 @@ def initialise(model: nn.Module) -> None:
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
-        if name.endswith(("out_layers.3", "proj_out", "out.2", "label_emb.0.2")) and isinstance(module, (nn.Conv2d, nn.Linear)):
+        if name.endswith(("out_layers.3", "proj_out", "out.2", "label_emb.0.2")) and isinstance(
+            module, (nn.Conv2d, nn.Linear)
+        ):
             nn.init.zeros_(module.weight)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-LENGTH = 32                   # tokens of one encoded piece of text, start and end included
+LENGTH = 32  # tokens of one encoded piece of text, start and end included
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 VOCABULARY = Path(__file__).with_name("vocabulary.json")
@@ -41,7 +41,14 @@ class WordTokenizer:
 
     def word(self, word: str) -> list[int]:
         """The tokens of one lower-case word."""
-        for form in (word, word.removesuffix("s"), word + "s", word.removesuffix("es"), word.removesuffix("y"), word + "y"):
+        for form in (
+            word,
+            word.removesuffix("s"),
+            word + "s",
+            word.removesuffix("es"),
+            word.removesuffix("y"),
+            word + "y",
+        ):
             known = self.aliases.get(form, form)
             if all(part in self.index for part in known.split()):
                 return [self.index[part] for part in known.split()]
@@ -65,7 +72,7 @@ class WordTokenizer:
 def padded(tokens: list[int]) -> list[int]:
     """One line of tokens with start and end, cut or filled to LENGTH."""
     if len(tokens) > LENGTH:
-        tokens = tokens[:LENGTH - 1] + [END]
+        tokens = tokens[: LENGTH - 1] + [END]
     return tokens + [PAD] * (LENGTH - len(tokens))
 
 
@@ -102,8 +109,9 @@ class TextEncoder(nn.Module):
         self.dtype = dtype
         self.tokens = operations.Embedding(config["vocab_size"], width, dtype=dtype, device=device)
         self.places = operations.Embedding(config["length"], width, dtype=dtype, device=device)
-        self.blocks = nn.ModuleList(Block(width, config["num_heads"], config["d_ff"], dtype, device, operations)
-                                    for _ in range(self.num_layers))
+        self.blocks = nn.ModuleList(
+            Block(width, config["num_heads"], config["d_ff"], dtype, device, operations) for _ in range(self.num_layers)
+        )
         self.norm = operations.LayerNorm(width, dtype=dtype, device=device)
 
     def get_input_embeddings(self):

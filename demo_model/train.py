@@ -24,15 +24,32 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from .captions import training_caption
-from .data import SHARD, look_of, ready_shards, read_shard, view_of, write_shard
-from .text_training import head_start
+from .data import SHARD, look_of, read_shard, ready_shards, view_of, write_shard
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
+from .text_training import head_start
 
-SHEET = ("a galaxy cluster", "a blue spiral galaxy", "a red spiral galaxy", "a purple nebula", "a star system with a yellow sun",
-         "a blue planet seen from space", "an orange gas giant with rings", "a green continent in a blue sea, with clouds",
-         "a golden beach by a turquoise sea", "a small island in a blue ocean", "an autumn forest from above", "a green fir forest with a river",
-         "a forest in winter", "a tree with pink blossom", "a green tree seen from above", "a red maple leaf",
-         "a green leaf with drops of water", "green leaf cells under the microscope", "a purple cell with a nucleus", "a glowing blue cell")
+SHEET = (
+    "a galaxy cluster",
+    "a blue spiral galaxy",
+    "a red spiral galaxy",
+    "a purple nebula",
+    "a star system with a yellow sun",
+    "a blue planet seen from space",
+    "an orange gas giant with rings",
+    "a green continent in a blue sea, with clouds",
+    "a golden beach by a turquoise sea",
+    "a small island in a blue ocean",
+    "an autumn forest from above",
+    "a green fir forest with a river",
+    "a forest in winter",
+    "a tree with pink blossom",
+    "a green tree seen from above",
+    "a red maple leaf",
+    "a green leaf with drops of water",
+    "green leaf cells under the microscope",
+    "a purple cell with a nucleus",
+    "a glowing blue cell",
+)
 
 
 def import_comfy(folder: str | None) -> None:
@@ -41,6 +58,7 @@ def import_comfy(folder: str | None) -> None:
     if folder:
         sys.path.insert(0, folder)
     from comfy.cli_args import args as options
+
     options.cpu = not torch.cuda.is_available()
     options.use_pytorch_cross_attention = True
 
@@ -75,12 +93,14 @@ class Pictures:
 
 def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
     """A caption's tokens, now and then with a word spelt or a meaningless word put in."""
-    words = [tokenizer.word(w) if rng.random() > 0.02 else tokenizer.spell(w)
-             for w in text.replace(",", " ").replace("-", " ").split()]
+    words = [
+        tokenizer.word(w) if rng.random() > 0.02 else tokenizer.spell(w)
+        for w in text.replace(",", " ").replace("-", " ").split()
+    ]
     if words and rng.random() < 0.08:
         babble = "".join("bcdfghklmnprstvaeiou"[i] for i in rng.integers(20, size=int(rng.integers(3, 9))))
         words.insert(int(rng.integers(len(words) + 1)), tokenizer.spell(babble))
-    return padded([1] + [t for w in words for t in w][:LENGTH - 2] + [2])
+    return padded([1] + [t for w in words for t in w][: LENGTH - 2] + [2])
 
 
 def noise_levels(count: int, generator: torch.Generator, done: float) -> torch.Tensor:
@@ -101,6 +121,7 @@ class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         import comfy.ops
+
         from .network import UNET, ZoomUNet, initialise
 
         self.unet = ZoomUNet(**UNET, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
@@ -120,7 +141,9 @@ def schedule(steps: int, shift: float = 2.0) -> torch.Tensor:
 
 
 @torch.no_grad()
-def sample(net: Net, tokens: torch.Tensor, steps: int = 24, cfg: float = 3.0, seed: int = 0, size: int = 64, shift: float = 2.0) -> torch.Tensor:
+def sample(
+    net: Net, tokens: torch.Tensor, steps: int = 24, cfg: float = 3.0, seed: int = 0, size: int = 64, shift: float = 2.0
+) -> torch.Tensor:
     """Pictures [B, 3, size, size] in 0..1 by Euler steps with guidance."""
     device = next(net.parameters()).device
     empty = torch.tensor([padded([1, 2])] * len(tokens))
@@ -149,8 +172,11 @@ def write_sheet(net: Net, tokenizer: WordTokenizer, path: Path, rows: int = 3) -
 def export(state: dict[str, torch.Tensor], path: Path) -> None:
     """Averaged weights as a float16 safetensors file (the loader casts them back to float32)."""
     part = path.with_suffix(".part")
-    save_file({name: value.to(torch.float16).contiguous() for name, value in state.items()}, part,
-              metadata={"format": "zoom-stack-demo", "version": "1"})
+    save_file(
+        {name: value.to(torch.float16).contiguous() for name, value in state.items()},
+        part,
+        metadata={"format": "zoom-stack-demo", "version": "1"},
+    )
     part.replace(path)
 
 
@@ -165,8 +191,12 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--threads", type=int, default=0, help="threads of each process")
-    parser.add_argument("--processes", type=int, default=1,
-                        help="share the batch among so many processes; on a busy CPU faster than threads")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="share the batch among so many processes; on a busy CPU faster than threads",
+    )
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
     parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
     args = parser.parse_args()
@@ -186,7 +216,7 @@ def shared_gradients(net: torch.nn.Module) -> torch.Tensor:
     flat = torch.zeros(sum(p.numel() for p in net.parameters()), device=next(net.parameters()).device)
     start = 0
     for p in net.parameters():
-        p.grad = flat[start:start + p.numel()].view_as(p)
+        p.grad = flat[start : start + p.numel()].view_as(p)
         start += p.numel()
     return flat
 
@@ -199,8 +229,13 @@ def train(rank: int, args, folder: Path) -> None:
     torch.set_flush_denormal(True)
     if args.processes > 1:
         # A long timeout: a machine may be put to sleep in the middle of a step.
-        dist.init_process_group("gloo", init_method=(args.work / "meeting").resolve().as_uri(), rank=rank,
-                                world_size=args.processes, timeout=timedelta(hours=12))
+        dist.init_process_group(
+            "gloo",
+            init_method=(args.work / "meeting").resolve().as_uri(),
+            rank=rank,
+            world_size=args.processes,
+            timeout=timedelta(hours=12),
+        )
     from .network import DATA_STD, spread_of
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -271,7 +306,7 @@ def train(rank: int, args, folder: Path) -> None:
             if args.processes > 1:
                 dist.all_reduce(gradients)
                 gradients /= args.processes
-            gradients *= (1.0 / gradients.norm().clamp(min=1.0))
+            gradients *= 1.0 / gradients.norm().clamp(min=1.0)
             optimizer.step()
             if rank == 0 and step % 4 == 0:
                 decay = min(0.999, (1 + step) / (10 + step)) ** 4
@@ -303,8 +338,16 @@ def train(rank: int, args, folder: Path) -> None:
 def save(args, net: Net, average: Net, optimizer, step: int, used: float) -> None:
     """Write the checkpoint beside its place and move it there; export the averaged weights."""
     part = args.work / "checkpoint.part"
-    torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
-                "step": step, "used": used}, part)
+    torch.save(
+        {
+            "net": net.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "used": used,
+        },
+        part,
+    )
     part.replace(args.work / "checkpoint.pt")
     if args.export:
         export(average.state_dict(), args.export)

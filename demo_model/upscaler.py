@@ -45,7 +45,7 @@ class Compact(nn.Module):
 def shrink(fine: torch.Tensor) -> torch.Tensor:
     """[B, 3, 4 H, 4 W] seen through pixels four times as wide: [B, 3, H, W]."""
     # Both grids look through Gaussians of half their pixel; variances add.
-    sigma = math.sqrt((0.5 * SCALE) ** 2 - 0.5 ** 2)
+    sigma = math.sqrt((0.5 * SCALE) ** 2 - 0.5**2)
     offset = torch.arange(-6, 6) + 0.5
     kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
     kernel = (kernel / kernel.sum()).to(fine)
@@ -116,7 +116,7 @@ def main() -> None:
     for step in range(1, args.steps + 1):
         chosen = torch.randint(len(fine), (8,), generator=generator)
         y, x = (int(torch.randint(9, (1,), generator=generator)) * 4 for _ in range(2))
-        target = fine[chosen, :, y:y + 96, x:x + 96].float() / 255
+        target = fine[chosen, :, y : y + 96, x : x + 96].float() / 255
         if step % 2:
             target = target.flip(-1)
         if step % 3 == 0:
@@ -135,7 +135,9 @@ def main() -> None:
         target = held.float() / 255
         small = shrink(target)
         ours = F.mse_loss(net(small).clamp(0, 1), target)
-        plain = F.mse_loss(F.interpolate(small, scale_factor=SCALE, mode="bicubic", align_corners=False).clamp(0, 1), target)
+        plain = F.mse_loss(
+            F.interpolate(small, scale_factor=SCALE, mode="bicubic", align_corners=False).clamp(0, 1), target
+        )
     print(f"PSNR on held-out crops: ours {-10 * math.log10(ours):.2f} dB, bicubic {-10 * math.log10(plain):.2f} dB")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(net.state_dict(), args.output)

@@ -7,8 +7,9 @@ import json
 import time
 import urllib.parse
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 from .websocket import WebSocket
 
@@ -38,7 +39,9 @@ class PromptRefused(ValueError):
         for node_id, problem in self.node_errors.items():
             for item in problem.get("errors", []):
                 details = f": {item['details']}" if item.get("details") else ""
-                lines.append(f"  node {node_id} ({problem.get('class_type', '?')}): {item.get('message', '?')}{details}")
+                lines.append(
+                    f"  node {node_id} ({problem.get('class_type', '?')}): {item.get('message', '?')}{details}"
+                )
         return lines
 
     @property

@@ -6,8 +6,8 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from . import processes
 from .benchmarks import run_benchmark
@@ -98,7 +98,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     demo.add_argument("--port", type=_port, default=0, help="the server's port (default: a free one)")
     commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
-    commands.add_parser("bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False)
+    commands.add_parser(
+        "bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False
+    )
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command == "demo":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -100,7 +100,9 @@ def _own_pythons(comfyui: Path) -> list[Path]:
 def _missing_modules(python: Path, modules: list[str]) -> list[str]:
     code = "import sys; from importlib.util import find_spec; print(*[m for m in sys.argv[1:] if find_spec(m) is None])"
     try:
-        done = subprocess.run([python, "-c", code, *modules], capture_output=True, text=True, timeout=60, cwd=PACK.parent)
+        done = subprocess.run(
+            [python, "-c", code, *modules], capture_output=True, text=True, timeout=60, cwd=PACK.parent
+        )
     except (OSError, subprocess.TimeoutExpired):
         return modules
     return done.stdout.split() if done.returncode == 0 else modules
@@ -131,7 +133,9 @@ def _build(cache: Path, comfyui: Path, ours: bool) -> Path:
     try:
         with Status("[1/4] Making a virtual environment") as status:
             log = cache / "setup-venv.log"
-            if run_logged([sys.executable, "-m", "venv", folder], log, status, lambda lines: status.show(""), {**os.environ}):
+            if run_logged(
+                [sys.executable, "-m", "venv", folder], log, status, lambda lines: status.show(""), {**os.environ}
+            ):
                 raise Problem(_explain_venv(log))
             status.finish()
         python = _venv_python(folder)
@@ -216,7 +220,9 @@ def _add_test_tools(cache: Path, python: Path) -> None:
     with Status("Installing the test tools:") as status:
         pip = Pip(python, cache / "setup-pip.log", cache / "scratch")
         # Without looking at what is there, so that an installation broken off in the middle is made whole.
-        pip.run(["install", "--ignore-installed", "-c", str(CONSTRAINTS), "-r", str(PACK / "requirements-test.txt")], status)
+        pip.run(
+            ["install", "--ignore-installed", "-c", str(CONSTRAINTS), "-r", str(PACK / "requirements-test.txt")], status
+        )
         content = (PACK / "requirements-test.txt").read_text("utf-8")
         write_whole(python.parent.parent / "test-tools.json", {"requirements": content})
         status.finish()

@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Sequence
 
 from . import processes
 from .cache import VARIABLE
@@ -26,12 +26,20 @@ _EXPLANATIONS = [
     ),
     (
         r"DO NOT MATCH THE HASHES",
-        "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be trusted.",
+        (
+            "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be"
+            " trusted."
+        ),
     ),
     (
-        r"Retrying \(|NewConnectionError|Max retries|name resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead",
-        "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
-        "you use them), then start again: what pip has downloaded is kept.",
+        (
+            r"Retrying \(|NewConnectionError|Max retries|name"
+            r" resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead"
+        ),
+        (
+            "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
+            "you use them), then start again: what pip has downloaded is kept."
+        ),
     ),
     (
         r"No matching distribution found|is not a supported wheel",
@@ -63,7 +71,10 @@ class Pip:
         log = self._log_path.read_text("utf-8", "replace")
         meaning = next((text for pattern, text in _EXPLANATIONS if re.search(pattern, log)), "")
         tail = "\n".join("    " + line for line in log.splitlines()[-_TAIL_LINES:])
-        return f"Installing packages failed (pip ended with code {code}).\n{meaning}\n{tail}\nThe whole log: {self._log_path}"
+        return (
+            f"Installing packages failed (pip ended with code {code}).\n{meaning}\n{tail}\nThe whole log:"
+            f" {self._log_path}"
+        )
 
 
 def run_logged(

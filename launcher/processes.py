@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 WINDOWS = os.name == "nt"
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
@@ -115,7 +116,7 @@ def _signal_group(process: subprocess.Popen, signum: int) -> None:
 def stop_all() -> None:
     """End every process that `spawn` started and that is still there."""
     with shielded():
-        for process in list(_children):
+        for process in _children:
             # Longer than a single process gets: a pytest among them has servers of its own to stop.
             stop(process, grace=20.0)
 

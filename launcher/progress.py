@@ -43,7 +43,9 @@ class RunProgress:
     def _show(self, steps: str = "", topic: str = "") -> None:
         finished = len(self._done) + (self._fraction if self._current not in self._done else 0)
         title = self._titles.get(self._current, "")
-        text = f"{bar(finished / max(1, len(self._titles)))} {len(self._done)}/{len(self._titles)} nodes  {title}  {steps}"
+        text = (
+            f"{bar(finished / max(1, len(self._titles)))} {len(self._done)}/{len(self._titles)} nodes  {title}  {steps}"
+        )
         self._status.show(text.rstrip(), topic or f"node {self._current}")
 
 

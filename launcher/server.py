@@ -8,8 +8,8 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
 
 from . import processes
 from .client import ComfyClient, ServerGone

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 Node = dict[str, Any]
 Workflow = dict[str, Any]
@@ -40,7 +41,9 @@ def read(path: Path) -> Workflow:
     except UnicodeDecodeError as error:
         raise WorkflowError(f"{path.name} is not a text file in UTF-8: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
-        raise WorkflowError(f"{path.name} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+        raise WorkflowError(
+            f"{path.name} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        ) from error
     if not (is_api(data) or is_graph(data)):
         raise WorkflowError(f"{path.name} is JSON, but not a ComfyUI workflow (neither graph nor API format)")
     return data
@@ -48,7 +51,9 @@ def read(path: Path) -> Workflow:
 
 def is_api(data: Any) -> bool:
     """Whether this is an API-format graph."""
-    return isinstance(data, dict) and bool(data) and all(isinstance(n, dict) and "class_type" in n for n in data.values())
+    return (
+        isinstance(data, dict) and bool(data) and all(isinstance(n, dict) and "class_type" in n for n in data.values())
+    )
 
 
 def is_graph(data: Any) -> bool:
@@ -204,7 +209,9 @@ class _Converter:
         info = self._info[node["type"]]
         values = node.get("widgets_values") or []
         if any(kind in _BROWSER_ONLY for _, kind, _ in _specs(info.get("input", {}))):
-            raise WorkflowError(f"the node {node['type']} takes its input in the browser only; it cannot be queued from here")
+            raise WorkflowError(
+                f"the node {node['type']} takes its input in the browser only; it cannot be queued from here"
+            )
         inputs = {name: values[slot] for name, slot in widget_slots(node, info).items()}
         _add_defaults(info.get("input", {}), "", inputs)
         # A bare list would be read as a link.

@@ -20,16 +20,31 @@ class ZoomJointGuider(io.ComfyNode):
             node_id="ZoomJointGuider",
             display_name="Zoom Joint Guider",
             category=ADVANCED,
-            description="A CFG guider for SamplerCustomAdvanced that denoises all levels of a zoom together. Give it a latent with one item a level.",
+            description=(
+                "A CFG guider for SamplerCustomAdvanced that denoises all levels of a zoom together. Give it a latent"
+                " with one item a level."
+            ),
             search_aliases=["joint guider", "powers of ten"],
             is_input_list=True,
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model."),
                 io.Conditioning.Input("positive", tooltip="What each level shows: one entry a level, or one for all."),
-                io.Conditioning.Input("negative", tooltip="What each level should not show: one entry a level, or one for all."),
+                io.Conditioning.Input(
+                    "negative", tooltip="What each level should not show: one entry a level, or one for all."
+                ),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
-                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="How closely the pictures follow the prompts."),
-                io.Vae.Input("vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."),
+                io.Float.Input(
+                    "cfg",
+                    default=7.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="How closely the pictures follow the prompts.",
+                ),
+                io.Vae.Input(
+                    "vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."
+                ),
                 ZoomGuideType.Input("guide", optional=True, tooltip="A photograph that one of the levels has to show."),
                 blending_input(),
                 *agreement_inputs(),
@@ -40,7 +55,9 @@ class ZoomJointGuider(io.ComfyNode):
     @classmethod
     def execute(cls, positive, negative, **single) -> io.NodeOutput:
         given = {name: values[0] for name, values in single.items()}
-        guider = JointGuider(given["model"], given["levels"], joint_settings(given), given.get("vae"), given.get("guide"))
+        guider = JointGuider(
+            given["model"], given["levels"], joint_settings(given), given.get("vae"), given.get("guide")
+        )
         guider.set_level_conds(positive, negative)
         guider.set_cfg(given["cfg"])
         return io.NodeOutput(guider)
@@ -55,10 +72,20 @@ class ZoomSharedNoise(io.ComfyNode):
             node_id="ZoomSharedNoise",
             display_name="Zoom Shared Noise",
             category=ADVANCED,
-            description="Zoom-consistent noise for SamplerCustomAdvanced: every level is white noise of unit variance, and all show the same scene.",
+            description=(
+                "Zoom-consistent noise for SamplerCustomAdvanced: every level is white noise of unit variance, and all"
+                " show the same scene."
+            ),
             search_aliases=["shared noise", "zoom noise", "powers of ten"],
             inputs=[
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="The random seed."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The random seed.",
+                ),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
             ],
             outputs=[io.Noise.Output("noise", tooltip="For SamplerCustomAdvanced.")],
@@ -78,10 +105,18 @@ class ZoomSamplerSelect(io.ComfyNode):
             node_id="ZoomSamplerSelect",
             display_name="Zoom Sampler Select",
             category=ADVANCED,
-            description="Any of ComfyUI's samplers for SamplerCustomAdvanced; those that add noise on the way draw it zoom-consistent.",
+            description=(
+                "Any of ComfyUI's samplers for SamplerCustomAdvanced; those that add noise on the way draw it"
+                " zoom-consistent."
+            ),
             search_aliases=["sampler", "powers of ten"],
             inputs=[
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="The sampling algorithm."),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="euler",
+                    tooltip="The sampling algorithm.",
+                ),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
             ],
             outputs=[io.Sampler.Output("sampler", tooltip="For SamplerCustomAdvanced.")],

@@ -63,7 +63,9 @@ class Agreement:
 
     def _sigmas(self, window) -> tuple[float, float]:
         """(lowest, highest) sigma of a part of the sampling given in percent."""
-        return tuple(float(self._model_sampling.percent_to_sigma(p)) for p in (window.end_percent, window.start_percent))
+        return tuple(
+            float(self._model_sampling.percent_to_sigma(p)) for p in (window.end_percent, window.start_percent)
+        )
 
     def _fit_held(self, latent_image: torch.Tensor, held: list[int]) -> None:
         """Held levels fix what they show of the levels up to the next held one, inwards and outwards."""

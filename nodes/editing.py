@@ -19,18 +19,30 @@ class ZoomLevelMask(io.ComfyNode):
             description="Sample some levels again, or add deeper ones, while the other levels stay as they are.",
             search_aliases=["regenerate level", "zoom inpaint", "keep levels"],
             inputs=[
-                io.Latent.Input("latent", tooltip="A batch with one latent a level, from the joint sampler or from VAE Encode."),
+                io.Latent.Input(
+                    "latent", tooltip="A batch with one latent a level, from the joint sampler or from VAE Encode."
+                ),
                 ZoomLevelsType.Input("levels", tooltip="The levels of that latent."),
-                io.String.Input("regenerate", default="0", tooltip='The levels to sample again, counted from 0 (the outermost): "2, 5-7". The others are kept.'),
+                io.String.Input(
+                    "regenerate",
+                    default="0",
+                    tooltip=(
+                        'The levels to sample again, counted from 0 (the outermost): "2, 5-7". The others are kept.'
+                    ),
+                ),
             ],
-            outputs=[io.Latent.Output("latent", tooltip="The same latents with a noise mask; connect them to the sampler.")],
+            outputs=[
+                io.Latent.Output("latent", tooltip="The same latents with a noise mask; connect them to the sampler.")
+            ],
         )
 
     @classmethod
     def execute(cls, latent, levels, regenerate) -> io.NodeOutput:
         samples = latent["samples"]
         if samples.shape[0] != len(levels):
-            raise ValueError(f"latent has a batch of {samples.shape[0]}, levels has {len(levels)} levels: they must agree.")
+            raise ValueError(
+                f"latent has a batch of {samples.shape[0]}, levels has {len(levels)} levels: they must agree."
+            )
         chosen = parse_int_ranges(regenerate, len(levels), "regenerate")
         if not chosen:
             raise ValueError('regenerate is empty: name at least one level, such as "2, 5-7".')

@@ -20,22 +20,52 @@ class ZoomStackFit(io.ComfyNode):
             node_id="ZoomStackFit",
             display_name="Check and Align Zoom Levels",
             category=CATEGORY,
-            description="Checks how well your pictures fit into each other before they become a zoom, "
-            "and corrects small shifts, scales, rotations and colours.",
+            description=(
+                "Checks how well your pictures fit into each other before they become a zoom, "
+                "and corrects small shifts, scales, rotations and colours."
+            ),
             search_aliases=["align zoom images", "check zoom levels", "register images", "match colours"],
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="Your pictures, widest view first: a batch, or a list of one size."),
                 zoom_input(),
-                io.Boolean.Input("align", default=True, tooltip="Find and undo small shifts, scales and rotations between neighbours; connect levels to Zoom Stack Render too. Pictures that do not show the same place stay as they are, and the report names them."),
-                io.Boolean.Input("match_colour", default=True, tooltip="Give every picture the brightness and contrast that the one around it has there."),
-                ZoomLevelsType.Input("levels", optional=True, tooltip="Zooms and places of the levels. Without it every picture is centred and closer by zoom."),
+                io.Boolean.Input(
+                    "align",
+                    default=True,
+                    tooltip=(
+                        "Find and undo small shifts, scales and rotations between neighbours; connect levels to Zoom"
+                        " Stack Render too. Pictures that do not show the same place stay as they are, and the report"
+                        " names them."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "match_colour",
+                    default=True,
+                    tooltip="Give every picture the brightness and contrast that the one around it has there.",
+                ),
+                ZoomLevelsType.Input(
+                    "levels",
+                    optional=True,
+                    tooltip="Zooms and places of the levels. Without it every picture is centred and closer by zoom.",
+                ),
             ],
             outputs=[
                 io.Image.Output("images", tooltip="The pictures, aligned and matched as asked, for Zoom Stack Render."),
                 io.String.Output("report", tooltip="One line for every pair of neighbours."),
-                io.Image.Output("picture", tooltip="A row for every pair: as the outer picture shows the place, as the inner one does, and the difference."),
-                ZoomLevelsType.Output("levels", tooltip="Where the pictures fit into each other: connect it to levels of Zoom Stack Render, or aligning has no effect."),
+                io.Image.Output(
+                    "picture",
+                    tooltip=(
+                        "A row for every pair: as the outer picture shows the place, as the inner one does, and the"
+                        " difference."
+                    ),
+                ),
+                ZoomLevelsType.Output(
+                    "levels",
+                    tooltip=(
+                        "Where the pictures fit into each other: connect it to levels of Zoom Stack Render, or aligning"
+                        " has no effect."
+                    ),
+                ),
             ],
         )
 

@@ -18,13 +18,56 @@ class ZoomPhotoGuide(io.ComfyNode):
             description="A photograph that one level of the zoom has to show; the other levels continue it.",
             search_aliases=["zoom into photo", "photo zoom", "zoom out of image"],
             inputs=[
-                io.Image.Input("image", tooltip="The photograph, of any size: it is cropped around its middle to the shape of the levels. Transparency is laid over white."),
-                io.Int.Input("level", default=0, min=-64, max=63, tooltip="The level that shows it: 0 to zoom into the photograph, -1 (the innermost) to zoom out of it."),
-                io.Combo.Input("method", options=list(METHODS), default="projection", tooltip="projection keeps to the photograph exactly. adam is the paper's softer way."),
-                io.Int.Input("steps", default=5, min=1, max=100, tooltip="Adam only: steps at every evaluation of the model."),
-                io.Float.Input("learning_rate", default=0.1, min=0.001, max=1.0, step=0.01, round=False, tooltip="Adam only: how far one step goes."),
-                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="From which part of the sampling on the photograph holds."),
-                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Up to which part of the sampling the photograph holds."),
+                io.Image.Input(
+                    "image",
+                    tooltip=(
+                        "The photograph, of any size: it is cropped around its middle to the shape of the levels."
+                        " Transparency is laid over white."
+                    ),
+                ),
+                io.Int.Input(
+                    "level",
+                    default=0,
+                    min=-64,
+                    max=63,
+                    tooltip=(
+                        "The level that shows it: 0 to zoom into the photograph, -1 (the innermost) to zoom out of it."
+                    ),
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default="projection",
+                    tooltip="projection keeps to the photograph exactly. adam is the paper's softer way.",
+                ),
+                io.Int.Input(
+                    "steps", default=5, min=1, max=100, tooltip="Adam only: steps at every evaluation of the model."
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.1,
+                    min=0.001,
+                    max=1.0,
+                    step=0.01,
+                    round=False,
+                    tooltip="Adam only: how far one step goes.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="From which part of the sampling on the photograph holds.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Up to which part of the sampling the photograph holds.",
+                ),
             ],
             outputs=[ZoomGuideType.Output("guide", tooltip="Connect it to the sampler.")],
         )

@@ -28,8 +28,10 @@ def levels_from_images(images: list[torch.Tensor]) -> torch.Tensor:
 
 def images_from_levels(levels: torch.Tensor) -> torch.Tensor:
     """[N, H, W, C] where and as ComfyUI keeps pictures between nodes."""
-    return levels.movedim(1, -1).contiguous().to(
-        comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
+    return (
+        levels.movedim(1, -1)
+        .contiguous()
+        .to(comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype())
     )
 
 

@@ -73,7 +73,9 @@ class JointGuider(comfy.samplers.CFGGuider):
 
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
         if latent_image.is_nested:
-            raise ValueError("latent_image holds several latents at once (audio and video): joint sampling needs images.")
+            raise ValueError(
+                "latent_image holds several latents at once (audio and video): joint sampling needs images."
+            )
         if latent_image.ndim == 5 and latent_image.shape[2] != 1:
             raise ValueError(f"latent_image has {latent_image.shape[2]} frames: joint sampling needs single images.")
         if latent_image.shape[0] != len(self._levels):
@@ -86,8 +88,8 @@ class JointGuider(comfy.samplers.CFGGuider):
         samples = super().sample(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
         if not torch.isfinite(samples).all():
             raise ValueError(
-                "The model returned NaN or infinite values. Usual causes: it overflows in half precision (start ComfyUI "
-                "with --fp32-unet), a LoRA, patch or file that does not belong to it, or cfg far above what it takes."
+                "The model returned NaN or infinite values. Usual causes: it overflows in half precision (start ComfyUI"
+                " with --fp32-unet), a LoRA, patch or file that does not belong to it, or cfg far above what it takes."
             )
         if denoise_mask is not None:
             # A sampler only comes back to a held latent up to rounding.

@@ -169,9 +169,7 @@ class LazyZoomVideo(Input.Video):
         folder, name = os.path.split(os.fspath(path))
         beside = os.path.join(folder, f".{secrets.token_hex(4)}.{name}")
         try:
-            with av.open(
-                beside, mode="w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}
-            ) as output:
+            with av.open(beside, mode="w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}) as output:
                 self._encode(output, metadata, ten_bits, crf)
             os.replace(beside, path)
         finally:

@@ -31,8 +31,10 @@ class ZoomPromptList(io.ComfyNode):
                     "prompts",
                     multiline=True,
                     default=EXAMPLE,
-                    tooltip="One prompt a line, the widest view first. Or a JSON array of strings or of objects with "
-                    "prompt, negative, zoom and center ([x, y] in 0..1), where levels need their own zoom or place.",
+                    tooltip=(
+                        "One prompt a line, the widest view first. Or a JSON array of strings or of objects with "
+                        "prompt, negative, zoom and center ([x, y] in 0..1), where levels need their own zoom or place."
+                    ),
                 ),
                 io.String.Input(
                     "negative",
@@ -47,8 +49,10 @@ class ZoomPromptList(io.ComfyNode):
                     max=MAX_ZOOM,
                     step=0.25,
                     round=False,
-                    tooltip="How much closer each level is than the one before it. 2 gives the calmest results, "
-                    "4 covers more ground with fewer levels.",
+                    tooltip=(
+                        "How much closer each level is than the one before it. 2 gives the calmest results, "
+                        "4 covers more ground with fewer levels."
+                    ),
                 ),
                 io.String.Input("prefix", default="", tooltip="Put before every prompt, for a common style."),
                 io.String.Input("suffix", default="", tooltip="Put after every prompt, for a common style."),

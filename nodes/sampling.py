@@ -37,7 +37,9 @@ def level_latents(latents: list[dict], count: int) -> dict:
         latent["samples"] = samples.repeat(count, *[1] * (samples.ndim - 1))
         latent.pop("batch_index", None)
     elif samples.shape[0] != count:
-        raise ValueError(f"latent_image has a batch of {samples.shape[0]}, levels has {count} levels: give 1 or {count}.")
+        raise ValueError(
+            f"latent_image has a batch of {samples.shape[0]}, levels has {count} levels: give 1 or {count}."
+        )
     return latent
 
 
@@ -57,17 +59,73 @@ def strip_callback(model, steps: int):
 
 def blending_input(optional: bool = True) -> io.Combo.Input:
     """How levels are brought to agree, for every node that does."""
-    return io.Combo.Input("blending", options=list(METHODS), default="multi-resolution", advanced=True, optional=optional, tooltip="How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are there to compare.")
+    return io.Combo.Input(
+        "blending",
+        options=list(METHODS),
+        default="multi-resolution",
+        advanced=True,
+        optional=optional,
+        tooltip=(
+            "How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are"
+            " there to compare."
+        ),
+    )
 
 
 def agreement_inputs() -> list:
     """Advanced inputs of everything that samples jointly, after the blending; a script may leave them out."""
     return [
-        io.Combo.Input("update", options=list(UPDATES), default="joint", advanced=True, optional=True, tooltip="joint updates all levels together. iterative updates each by itself and leaves visible edges; there to compare."),
-        io.Combo.Input("consistency", options=["latent", "pixel"], default="latent", advanced=True, optional=True, tooltip="Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper borders for latent models)."),
-        io.Int.Input("consistency_every", default=1, min=1, max=1000, advanced=True, optional=True, tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts."),
-        io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True, optional=True, tooltip="From which part of the sampling on levels are made to agree."),
-        io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, advanced=True, optional=True, tooltip="Up to which part of the sampling levels are made to agree."),
+        io.Combo.Input(
+            "update",
+            options=list(UPDATES),
+            default="joint",
+            advanced=True,
+            optional=True,
+            tooltip=(
+                "joint updates all levels together. iterative updates each by itself and leaves visible edges; there to"
+                " compare."
+            ),
+        ),
+        io.Combo.Input(
+            "consistency",
+            options=["latent", "pixel"],
+            default="latent",
+            advanced=True,
+            optional=True,
+            tooltip=(
+                "Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper"
+                " borders for latent models)."
+            ),
+        ),
+        io.Int.Input(
+            "consistency_every",
+            default=1,
+            min=1,
+            max=1000,
+            advanced=True,
+            optional=True,
+            tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts.",
+        ),
+        io.Float.Input(
+            "start_percent",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            optional=True,
+            tooltip="From which part of the sampling on levels are made to agree.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            optional=True,
+            tooltip="Up to which part of the sampling levels are made to agree.",
+        ),
     ]
 
 
@@ -85,34 +143,96 @@ class MultiScaleJointKSampler(io.ComfyNode):
             node_id="MultiScaleJointKSampler",
             display_name="Multi-Scale Joint KSampler",
             category=CATEGORY,
-            description="A KSampler for zooms: all levels are denoised together and agree at every step "
-            "(Generative Powers of Ten).",
+            description=(
+                "A KSampler for zooms: all levels are denoised together and agree at every step "
+                "(Generative Powers of Ten)."
+            ),
             search_aliases=["powers of ten", "infinite zoom", "zoom sampler", "joint sampling"],
             is_input_list=True,
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model, with any LoRAs and patches you like."),
-                io.Conditioning.Input("positive", tooltip="What each level shows: a list with one entry a level, or one for all."),
-                io.Conditioning.Input("negative", tooltip="What each level should not show: a list with one entry a level, or one for all."),
+                io.Conditioning.Input(
+                    "positive", tooltip="What each level shows: a list with one entry a level, or one for all."
+                ),
+                io.Conditioning.Input(
+                    "negative",
+                    tooltip="What each level should not show: a list with one entry a level, or one for all.",
+                ),
                 ZoomLevelsType.Input("levels", tooltip="How the levels lie inside each other, from Zoom Prompt List."),
                 io.Latent.Input(
                     "latent_image",
-                    tooltip="One empty latent for all levels, or a batch with one latent a level to start from (with denoise below 1).",
+                    tooltip=(
+                        "One empty latent for all levels, or a batch with one latent a level to start from (with"
+                        " denoise below 1)."
+                    ),
                 ),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip="The random seed. The same seed gives the same zoom."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The random seed. The same seed gives the same zoom.",
+                ),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Number of denoising steps."),
-                io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="How closely the pictures follow the prompts. Use what your model likes."),
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="The sampling algorithm. Those that add noise draw it zoom-consistent."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="normal", tooltip="How the noise is removed over the steps."),
-                io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Below 1 keeps that much less of the given latents: for refining or changing finished levels."),
-                io.Vae.Input("vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."),
-                ZoomGuideType.Input("guide", optional=True, tooltip="A photograph that one of the levels has to show, from Zoom Photo Guide."),
+                io.Float.Input(
+                    "cfg",
+                    default=7.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="How closely the pictures follow the prompts. Use what your model likes.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="euler",
+                    tooltip="The sampling algorithm. Those that add noise draw it zoom-consistent.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    default="normal",
+                    tooltip="How the noise is removed over the steps.",
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip=(
+                        "Below 1 keeps that much less of the given latents: for refining or changing finished levels."
+                    ),
+                ),
+                io.Vae.Input(
+                    "vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."
+                ),
+                ZoomGuideType.Input(
+                    "guide",
+                    optional=True,
+                    tooltip="A photograph that one of the levels has to show, from Zoom Photo Guide.",
+                ),
                 blending_input(),
-                io.Boolean.Input("shared_noise", default=True, advanced=True, optional=True, tooltip="Start all levels from the same zoom-consistent noise. Off blurs the result; there to compare."),
+                io.Boolean.Input(
+                    "shared_noise",
+                    default=True,
+                    advanced=True,
+                    optional=True,
+                    tooltip=(
+                        "Start all levels from the same zoom-consistent noise. Off blurs the result; there to compare."
+                    ),
+                ),
                 *agreement_inputs(),
             ],
             outputs=[
                 io.Latent.Output("latent", tooltip="A batch with one latent a level."),
-                ZoomLevelsType.Output("levels", display_name="levels", tooltip="The levels with their places as sampled; give these to Zoom Stack Render."),
+                ZoomLevelsType.Output(
+                    "levels",
+                    display_name="levels",
+                    tooltip="The levels with their places as sampled; give these to Zoom Stack Render.",
+                ),
             ],
         )
 
@@ -122,7 +242,10 @@ class MultiScaleJointKSampler(io.ComfyNode):
         model, levels = given["model"], given["levels"]
         latent = level_latents(latent_image, len(levels))
         latent["samples"] = comfy.sample.fix_empty_latent_channels(
-            model, latent["samples"], latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
+            model,
+            latent["samples"],
+            latent.pop("downscale_ratio_spacial", None),
+            latent.pop("downscale_ratio_temporal", None),
         )
         guider = JointGuider(model, levels, joint_settings(given), given.get("vae"), given.get("guide"))
         guider.set_level_conds(positive, negative)

@@ -64,7 +64,9 @@ def _placed(entry: dict[str, Any], level: torch.Tensor, index: int, count: int) 
             "sampler; give every level its own masks instead."
         )
     # The core's own weights of this entry in a latent of one level: strength, mask and feathered edges.
-    alone = {k: v for k, v in entry.items() if k not in ("timestep_start", "timestep_end", "gligen", "control", "hooks")}
+    alone = {
+        k: v for k, v in entry.items() if k not in ("timestep_start", "timestep_end", "gligen", "control", "hooks")
+    }
     seen = comfy.samplers.get_area_and_mult({**alone, "model_conds": {}}, level, level.new_zeros(1))
     dims = level.ndim - 2
     area = seen.area or [*level.shape[2:], *[0] * dims]

@@ -40,8 +40,10 @@ def fit_input() -> io.Combo.Input:
         optional=True,
         default="crop",
         advanced=True,
-        tooltip="When the output has another shape than the levels: crop fills it and cuts the rest, "
-        "fit shows everything between black bars.",
+        tooltip=(
+            "When the output has another shape than the levels: crop fills it and cuts the rest, "
+            "fit shows everything between black bars."
+        ),
     )
 
 
@@ -54,11 +56,20 @@ class ZoomStackRender(io.ComfyNode):
             node_id="ZoomStackRender",
             display_name="Zoom Stack Render",
             category=CATEGORY,
-            description="Several pictures in, one seamless zoom out: makes levels agree with each other and hides their borders.",
+            description=(
+                "Several pictures in, one seamless zoom out: makes levels agree with each other and hides their"
+                " borders."
+            ),
             search_aliases=["images to zoom", "infinite zoom", "powers of ten", "fuse zoom levels"],
             is_input_list=True,
             inputs=[
-                io.Image.Input("images", tooltip="The levels, widest view first: a batch, or a list of pictures of one size. They may come from a sampler or be your own."),
+                io.Image.Input(
+                    "images",
+                    tooltip=(
+                        "The levels, widest view first: a batch, or a list of pictures of one size. They may come from"
+                        " a sampler or be your own."
+                    ),
+                ),
                 blending_input(optional=False),
                 io.Float.Input(
                     "feather",
@@ -66,10 +77,20 @@ class ZoomStackRender(io.ComfyNode):
                     min=0.0,
                     max=MAX_FEATHER,
                     step=1.0,
-                    tooltip="How far a difference in colour between two levels is spread out, in percent of the inner picture's side. 0 leaves the borders as they are.",
+                    tooltip=(
+                        "How far a difference in colour between two levels is spread out, in percent of the inner"
+                        " picture's side. 0 leaves the borders as they are."
+                    ),
                 ),
                 zoom_input(),
-                ZoomLevelsType.Input("levels", optional=True, tooltip="Zooms and places of the levels, from the sampler or Zoom Prompt List. Without it every level is centred and closer by zoom."),
+                ZoomLevelsType.Input(
+                    "levels",
+                    optional=True,
+                    tooltip=(
+                        "Zooms and places of the levels, from the sampler or Zoom Prompt List. Without it every level"
+                        " is centred and closer by zoom."
+                    ),
+                ),
             ],
             outputs=[
                 ZoomStackType.Output("stack", tooltip="The finished stack, for Zoom Video Frames and Zoom Stack View."),
@@ -115,10 +136,17 @@ class ZoomStackView(io.ComfyNode):
                     max=MAX_LEVELS - 1,
                     step=0.05,
                     round=False,
-                    tooltip="How far in, counted in levels: 0 is the first level whole, 1 the second, 1.5 lies halfway between the second and the third.",
+                    tooltip=(
+                        "How far in, counted in levels: 0 is the first level whole, 1 the second, 1.5 lies halfway"
+                        " between the second and the third."
+                    ),
                 ),
-                io.Int.Input("width", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Width of the picture in pixels."),
-                io.Int.Input("height", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Height of the picture in pixels."),
+                io.Int.Input(
+                    "width", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Width of the picture in pixels."
+                ),
+                io.Int.Input(
+                    "height", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Height of the picture in pixels."
+                ),
                 fit_input(),
             ],
             outputs=[io.Image.Output("image", tooltip="What the camera sees there.")],
@@ -142,7 +170,11 @@ class ZoomStackSave(io.ComfyNode):
             search_aliases=["export zoom stack", "keep zoom"],
             inputs=[
                 ZoomStackType.Input("stack", tooltip="The stack to save."),
-                io.String.Input("filename_prefix", default="zoom_stack/zoom", tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="zoom_stack/zoom",
+                    tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten.",
+                ),
             ],
             is_output_node=True,
         )
@@ -164,7 +196,9 @@ def _stack_files() -> list[str]:
     for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), " [output]")):
         for root, _, files in os.walk(folder):
             paths = (os.path.join(root, file) for file in files if file.endswith(SUFFIX))
-            names += [os.path.relpath(path, folder).replace(os.sep, "/") + mark for path in paths if is_stack_file(path)]
+            names += [
+                os.path.relpath(path, folder).replace(os.sep, "/") + mark for path in paths if is_stack_file(path)
+            ]
     return sorted(names)
 
 
@@ -195,7 +229,9 @@ class ZoomStackLoad(io.ComfyNode):
             description="Loads a zoom stack that Save Zoom Stack has written.",
             search_aliases=["open zoom stack", "import zoom"],
             inputs=[
-                io.Combo.Input("stack_file", options=_stack_files(), tooltip="A stack in ComfyUI's input or output folder."),
+                io.Combo.Input(
+                    "stack_file", options=_stack_files(), tooltip="A stack in ComfyUI's input or output folder."
+                ),
             ],
             outputs=[ZoomStackType.Output("stack", tooltip="The stack as it was saved.")],
         )

@@ -30,19 +30,72 @@ class ZoomVideoFrames(io.ComfyNode):
             node_id="ZoomVideoFrames",
             display_name="Zoom Video Frames",
             category=CATEGORY,
-            description="Turns a zoom stack into a smooth zoom video of any size and length. Connect video to Save Video.",
+            description=(
+                "Turns a zoom stack into a smooth zoom video of any size and length. Connect video to Save Video."
+            ),
             search_aliases=["zoom video", "zoom animation", "infinite zoom video", "camera zoom"],
             inputs=[
                 ZoomStackType.Input("stack", tooltip="The stack to fly through."),
-                io.Int.Input("width", default=1024, min=2, max=MAX_SIDE, step=2, tooltip="Width of the video in pixels, even."),
-                io.Int.Input("height", default=1024, min=2, max=MAX_SIDE, step=2, tooltip="Height of the video in pixels, even."),
+                io.Int.Input(
+                    "width", default=1024, min=2, max=MAX_SIDE, step=2, tooltip="Width of the video in pixels, even."
+                ),
+                io.Int.Input(
+                    "height", default=1024, min=2, max=MAX_SIDE, step=2, tooltip="Height of the video in pixels, even."
+                ),
                 io.Float.Input("fps", default=30.0, min=1.0, max=240.0, step=1.0, tooltip="Frames a second."),
-                io.Float.Input("seconds_per_level", default=2.0, min=0.05, max=600.0, step=0.1, tooltip="How long the way from one level to the next takes, on average. Larger is slower and calmer."),
-                io.Combo.Input("direction", options=list(DIRECTIONS), default="in", tooltip="in starts at the widest view, out at the closest. in-out and out-in go there and back and repeat without a jump."),
-                io.Combo.Input("easing", options=list(EASINGS), default="linear", tooltip="linear looks equally fast all the way. soft ends starts and stops gently, the others change speed all along."),
-                io.Float.Input("hold_start", default=0.0, min=0.0, max=600.0, step=0.1, tooltip="Seconds to stand still before the camera leaves."),
-                io.Float.Input("hold_end", default=0.0, min=0.0, max=600.0, step=0.1, tooltip="Seconds to stand still at the other end."),
-                io.Combo.Input("frames", options=[VIDEO_ONLY, ALL_FRAMES], default=VIDEO_ONLY, tooltip="all frames also gives every frame as an image, for other nodes. It holds them all in memory; video only needs almost none."),
+                io.Float.Input(
+                    "seconds_per_level",
+                    default=2.0,
+                    min=0.05,
+                    max=600.0,
+                    step=0.1,
+                    tooltip=(
+                        "How long the way from one level to the next takes, on average. Larger is slower and calmer."
+                    ),
+                ),
+                io.Combo.Input(
+                    "direction",
+                    options=list(DIRECTIONS),
+                    default="in",
+                    tooltip=(
+                        "in starts at the widest view, out at the closest. in-out and out-in go there and back and"
+                        " repeat without a jump."
+                    ),
+                ),
+                io.Combo.Input(
+                    "easing",
+                    options=list(EASINGS),
+                    default="linear",
+                    tooltip=(
+                        "linear looks equally fast all the way. soft ends starts and stops gently, the others change"
+                        " speed all along."
+                    ),
+                ),
+                io.Float.Input(
+                    "hold_start",
+                    default=0.0,
+                    min=0.0,
+                    max=600.0,
+                    step=0.1,
+                    tooltip="Seconds to stand still before the camera leaves.",
+                ),
+                io.Float.Input(
+                    "hold_end",
+                    default=0.0,
+                    min=0.0,
+                    max=600.0,
+                    step=0.1,
+                    tooltip="Seconds to stand still at the other end.",
+                ),
+                io.Combo.Input(
+                    "frames",
+                    options=[VIDEO_ONLY, ALL_FRAMES],
+                    default=VIDEO_ONLY,
+                    tooltip=(
+                        "all frames also gives every frame as an image, for other nodes. It holds them all in memory;"
+                        " video only needs almost none."
+                    ),
+                ),
                 io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length."),
                 fit_input(),
             ],
@@ -55,15 +108,28 @@ class ZoomVideoFrames(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, stack, width, height, fps, seconds_per_level, direction, easing,
-        hold_start, hold_end, frames, audio=None, fit="crop",
+        cls,
+        stack,
+        width,
+        height,
+        fps,
+        seconds_per_level,
+        direction,
+        easing,
+        hold_start,
+        hold_end,
+        frames,
+        audio=None,
+        fit="crop",
     ) -> io.NodeOutput:
         check_even("width", width)
         check_even("height", height)
         camera = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end)
         video = LazyZoomVideo(stack, camera, width, height, fit, audio)
         if frames == VIDEO_ONLY:
-            return io.NodeOutput(video, ExecutionBlocker(f"frames is empty: set it to {ALL_FRAMES} on Zoom Video Frames."))
+            return io.NodeOutput(
+                video, ExecutionBlocker(f"frames is empty: set it to {ALL_FRAMES} on Zoom Video Frames.")
+            )
         if PromptServer.instance is not None:
             PromptServer.instance.send_progress_text(video.describe_memory(), cls.hidden.unique_id)
         return io.NodeOutput(video, video.images())

@@ -10,9 +10,9 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Iterator
 
 import pytest
 
@@ -121,8 +121,9 @@ def prompts(zoom_stack_pack: ModuleType) -> tuple[list, list]:
 
 @pytest.fixture(scope="session")
 def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    from launcher.server import ComfyServer
     from server_harness import ComfyHarness
+
+    from launcher.server import ComfyServer
 
     def launch(*arguments: str) -> ComfyHarness:
         base = tmp_path_factory.mktemp("comfyui")

@@ -7,8 +7,9 @@ from typing import Any
 import comfy.sample
 import comfy.utils
 import torch
-from zoom_core import ZoomLevels, consolidate
 from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
+
+from zoom_core import ZoomLevels, consolidate
 
 comfy.utils.set_progress_bar_enabled(False)
 

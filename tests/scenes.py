@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from zoom_core import Geometry, ZoomLevel, ZoomLevels, render_image
 
 

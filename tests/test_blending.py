@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from scenes import GEOMETRIES, centroid, consistent_levels, dot, random_levels, uniform
+
 from zoom_core import IterativeUpdate, ZoomLevel, ZoomLevels, blend, consolidate, downscale, render_image
 
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from launcher import workflow as workflows
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run `python run.py test`")
@@ -39,7 +40,10 @@ def chromium():
         try:
             browser = driver.chromium.launch(executable_path=found, args=["--disable-gpu", "--no-sandbox"])
         except playwright.Error as error:
-            pytest.skip(f"needs a Chromium browser ({', '.join(BROWSERS)}), or `playwright install chromium`: {error.message.splitlines()[0]}")
+            pytest.skip(
+                f"needs a Chromium browser ({', '.join(BROWSERS)}), or `playwright install chromium`:"
+                f" {error.message.splitlines()[0]}"
+            )
         yield browser
         browser.close()
 

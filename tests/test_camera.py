@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 from zoom_core import Geometry, Inset, ZoomLevel, ZoomLevels
 from zoom_core.camera import DIRECTIONS, EASINGS, Camera
 from zoom_core.path import CameraPath
@@ -23,7 +24,10 @@ WANDERING = ZoomLevels(
     ]
 ).resolve(480, 640)
 CORNERS = ZoomLevels(
-    [ZoomLevel(), *(ZoomLevel(zoom=2, center=c) for c in [(0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.5, 0.5), (0.26, 0.74)])]
+    [
+        ZoomLevel(),
+        *(ZoomLevel(zoom=2, center=c) for c in [(0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.5, 0.5), (0.26, 0.74)]),
+    ]
 ).resolve(512, 512)
 DEEP = ZoomLevels([ZoomLevel()] + [ZoomLevel(zoom=4, center=(0.4, 0.65))] * 63).resolve(1024, 1024)
 ALL = {"centred": CENTRED, "wandering": WANDERING, "corners": CORNERS, "deep": DEEP}

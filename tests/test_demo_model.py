@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from demo_model.text import PAD, WordTokenizer, padded
 from demo_model.upscaler import SCALE, WEIGHTS, shrink
 from demo_model.world import KINDS, draw
-from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +38,9 @@ def paint(stock, loaded, text, seed=1, steps=10, cfg=3.0, batch=2, sampler="eule
     model, clip, vae = loaded
     encode = stock.CLIPTextEncode().encode
     latent = stock.EmptyLatentImage().generate(64, 64, batch)[0]
-    sampled = stock.KSampler().sample(model, seed, steps, cfg, sampler, "simple", encode(clip, text)[0], encode(clip, "")[0], latent)[0]
+    sampled = stock.KSampler().sample(
+        model, seed, steps, cfg, sampler, "simple", encode(clip, text)[0], encode(clip, "")[0], latent
+    )[0]
     return stock.VAEDecode().decode(vae, sampled)[0], sampled
 
 
@@ -67,6 +70,7 @@ def test_encoding_and_decoding_lose_nothing(stock, loaded):
 
 def test_the_loaded_model_is_the_trained_one(loaded, stock):
     import comfy.ops
+
     from demo_model.load import read_weights
     from demo_model.network import UNET, ZoomUNet
     from demo_model.text import CONFIG, TextEncoder
@@ -144,11 +148,20 @@ def test_missing_weights_are_explained(tmp_path, loader):
         read_weights(tmp_path / "nothing.safetensors")
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda state: state.pop("unet.out.2.bias"), r"for unet.out.2.bias expected a tensor \[48\], got nothing"),
-    (lambda state: state.update({"unet.more": torch.zeros(3)}), r"for unet.more expected nothing, got a tensor \[3\]"),
-    (lambda state: state.update({"text.norm.bias": torch.zeros(64)}), r"for text.norm.bias expected a tensor \[128\], got a tensor \[64\]"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda state: state.pop("unet.out.2.bias"), r"for unet.out.2.bias expected a tensor \[48\], got nothing"),
+        (
+            lambda state: state.update({"unet.more": torch.zeros(3)}),
+            r"for unet.more expected nothing, got a tensor \[3\]",
+        ),
+        (
+            lambda state: state.update({"text.norm.bias": torch.zeros(64)}),
+            r"for text.norm.bias expected a tensor \[128\], got a tensor \[64\]",
+        ),
+    ],
+)
 def test_foreign_weights_are_refused(tmp_path, loader, change, message):
     from demo_model import load
 

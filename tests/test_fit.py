@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevels
 from zoom_core.fit import align_levels, check_fit, fit_picture
@@ -23,7 +24,9 @@ def pictures(shifts=None) -> torch.Tensor:
 def turned(picture: torch.Tensor, degrees: float, scale: float) -> torch.Tensor:
     """The picture turned clockwise and made larger about its middle."""
     matrix = cv2.getRotationMatrix2D(((SIZE - 1) / 2,) * 2, -degrees, scale)
-    plane = cv2.warpAffine(picture[0].numpy(), matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    plane = cv2.warpAffine(
+        picture[0].numpy(), matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
     return torch.from_numpy(plane)[None].repeat(3, 1, 1)
 
 
@@ -37,7 +40,9 @@ def test_pictures_that_fit_are_said_to_and_stay():
 def test_what_is_too_little_to_see_is_left_alone():
     """Shifts of a tenth of a pixel are the registration's own noise."""
     geometry = ZoomLevels.uniform(8).resolve(SIZE, SIZE)
-    images = torch.from_numpy(PlaneWaves(4, SIZE).levels(geometry, [(0.1, -0.1)] * 8)).float()[:, None].repeat(1, 3, 1, 1)
+    images = (
+        torch.from_numpy(PlaneWaves(4, SIZE).levels(geometry, [(0.1, -0.1)] * 8)).float()[:, None].repeat(1, 3, 1, 1)
+    )
     aligned, geometry, fits = align_levels(images, geometry, match_colour=False)
     assert {fit.verdict for fit in fits} == {"fits"}
     assert torch.equal(aligned, images)

@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+
 from zoom_core import Geometry, Inset, ZoomLevel, ZoomLevels
 from zoom_core.levels import parse_int_ranges
 
@@ -130,7 +131,7 @@ def test_sizes_are_checked(size):
 
 
 def test_json_round_trip():
-    levels = ZoomLevels([ZoomLevel("sky", "blur"), ZoomLevel("ground, \"quoted\" ü", zoom=2.5, center=(0.4, 0.6))])
+    levels = ZoomLevels([ZoomLevel("sky", "blur"), ZoomLevel('ground, "quoted" ü', zoom=2.5, center=(0.4, 0.6))])
     for given in (levels, levels.with_geometry(levels.resolve(9, 16).scaled(40, 77))):
         assert ZoomLevels.from_json(json.loads(json.dumps(given.to_json()))) == given
 

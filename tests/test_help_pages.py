@@ -33,14 +33,23 @@ def test_pages_name_every_input_and_output(schemas):
         assert "## Recipe" in text, node_id
         inputs, _, outputs = text.partition("## Outputs")
         missing += [f"{node_id} input {item.id}" for item in schema.inputs if f"**{item.id}**" not in inputs]
-        missing += [f"{node_id} output {item.id or item.display_name}" for item in schema.outputs if f"**{item.id}**" not in outputs]
+        missing += [
+            f"{node_id} output {item.id or item.display_name}"
+            for item in schema.outputs
+            if f"**{item.id}**" not in outputs
+        ]
     assert not missing
 
 
 def test_pages_describe_no_input_that_is_not_there(schemas):
     for node_id, schema in schemas.items():
         text = (DOCS / f"{node_id}.md").read_text("utf-8")
-        named = {name for line in text.splitlines() if line.startswith("- **") for name in re.findall(r"\*\*(\w+)\*\*", line.partition("–")[0])}
+        named = {
+            name
+            for line in text.splitlines()
+            if line.startswith("- **")
+            for name in re.findall(r"\*\*(\w+)\*\*", line.partition("–")[0])
+        }
         assert named <= {item.id for item in [*schema.inputs, *schema.outputs]}, node_id
 
 

@@ -10,11 +10,12 @@ from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from comfy_extras.nodes_post_processing import BatchLatentsNode
 from joint_runs import SETTINGS, core_levels, difference, joint
 from tiny_models import conditioning, empty_latent, taesd, toy
-from zoom_core import ZoomLevels, consolidate, downscale
 from zoom_stack_pack.nodes.advanced import ZoomJointGuider, ZoomSamplerSelect, ZoomSharedNoise
 from zoom_stack_pack.nodes.editing import ZoomLevelMask
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
 from zoom_stack_pack.nodes.pixels import PixelSpace
+
+from zoom_core import ZoomLevels, consolidate, downscale
 
 COUNT = 4
 LEVELS = ZoomLevels.uniform(COUNT)
@@ -200,14 +201,28 @@ def test_refinement_at_a_higher_resolution_keeps_the_geometry(model, conds, fini
     larger = torch.nn.functional.interpolate(finished, (24, 24), mode="bicubic")
     resolved = LEVELS.with_geometry(GEOMETRY)
     result = joint(model, *conds, larger, levels=resolved, denoise=0.4)
-    assert misfit(result, GEOMETRY.scaled(24, 24).__class__(24, 24, tuple(
-        type(n)(*map(int, n)) for n in GEOMETRY.scaled(24, 24).insets
-    ))) < 1e-4
+    assert (
+        misfit(
+            result,
+            GEOMETRY.scaled(24, 24).__class__(
+                24, 24, tuple(type(n)(*map(int, n)) for n in GEOMETRY.scaled(24, 24).insets)
+            ),
+        )
+        < 1e-4
+    )
     fresh = joint(model, *conds, empty_latent("toy", 1, 24, 24), levels=resolved)
     assert difference(result, larger) < difference(fresh, larger)
 
 
-@pytest.mark.parametrize("text, words", [("4", "level 4 does not exist"), ("2-x", "neither a level number"), ("3-1", "runs backwards"), ("", "regenerate is empty")])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("4", "level 4 does not exist"),
+        ("2-x", "neither a level number"),
+        ("3-1", "runs backwards"),
+        ("", "regenerate is empty"),
+    ],
+)
 def test_bad_level_numbers_are_refused(finished, text, words):
     with pytest.raises(ValueError, match=words):
         ZoomLevelMask.execute({"samples": finished}, LEVELS, text)

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from joint_runs import PLAIN, core_batch, core_levels, difference, joint
 from sampler_spies import spied_sampler
-from zoom_core import ZoomLevel, ZoomLevels, consolidate
 from zoom_stack_pack.nodes import joint as joint_module
 from zoom_stack_pack.nodes.agreement import Agreement
+
+from zoom_core import ZoomLevel, ZoomLevels, consolidate
 
 SAMPLERS = comfy.samplers.KSampler.SAMPLERS
 # Their step sizes follow the error of the whole batch, so levels run together step differently.
@@ -243,7 +244,9 @@ def test_cfg_of_one_skips_the_unconditional_call(model, monkeypatch):
     calls = []
     apply_model = type(model.model).apply_model
     monkeypatch.setattr(
-        type(model.model), "apply_model", lambda self, x, *a, **k: calls.append(x.shape) or apply_model(self, x, *a, **k)
+        type(model.model),
+        "apply_model",
+        lambda self, x, *a, **k: calls.append(x.shape) or apply_model(self, x, *a, **k),
     )
     joint(model, [positive[0]] * 3, [negative[0]] * 3, latent(3), cfg=1.0, steps=2)
     assert calls == [(3, 4, 8, 8)] * 2

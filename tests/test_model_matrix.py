@@ -12,11 +12,12 @@ pytest.importorskip("comfy.samplers", reason="needs ComfyUI: run `python run.py 
 import comfy.hooks
 import comfy.sd
 import node_helpers
-import nodes
 import tiny_models
 import torch
 from comfy_extras import nodes_model_advanced
 from joint_runs import CLOSE, TOY_LEVELS, check_agreement, check_equal, core_levels, difference, joint, random
+
+import nodes
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd3", "flux", "wan"])
@@ -157,9 +158,7 @@ def test_areas_of_a_model_with_a_time_axis(model_folder):
 
 def test_default_conditioning_is_refused(toy, prompts):
     positive, negative = prompts
-    combined = comfy.hooks.set_default_conds_and_combine(
-        conds=[positive[0]], new_conds=[positive[1]]
-    )
+    combined = comfy.hooks.set_default_conds_and_combine(conds=[positive[0]], new_conds=[positive[1]])
     with pytest.raises(ValueError, match="level 0: default conditioning .* is not supported"):
         joint(toy, [combined[0], *positive[1:]], negative, tiny_models.empty_latent("toy", TOY_LEVELS, 8, 8))
 
@@ -202,7 +201,9 @@ def test_reference_latents_of_edit_models(model_folder):
     model = tiny_models.load("flux", model_folder)
     positive, negative = tiny_models.conditioning("flux", 2)
     positive = [
-        node_helpers.conditioning_set_values(cond, {"reference_latents": [random(1, 16, 6, 8 + 2 * i, seed=i)]}, append=True)
+        node_helpers.conditioning_set_values(
+            cond, {"reference_latents": [random(1, 16, 6, 8 + 2 * i, seed=i)]}, append=True
+        )
         for i, cond in enumerate(positive)
     ]
     latent = tiny_models.empty_latent("flux", 2, 8, 8)
@@ -230,7 +231,9 @@ def test_memory_may_cut_the_levels_into_several_calls(toy, prompts, monkeypatch)
             lambda run, a: sizes.append(len(a["input"])) or run(a["input"], a["timestep"], **a["c"])
         )
         with monkeypatch.context() as patch:
-            patch.setattr(type(toy.model), "memory_required", lambda self, shape, cond_shapes={}: float(shape[0] > batch) * 1e18)
+            patch.setattr(
+                type(toy.model), "memory_required", lambda self, shape, cond_shapes={}: float(shape[0] > batch) * 1e18
+            )
             cut = joint(limited, *prompts, latent)
         assert max(sizes) <= batch and sum(sizes) == 6 * 4
         assert difference(cut, whole) < CLOSE

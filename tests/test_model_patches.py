@@ -7,9 +7,7 @@ import pytest
 pytest.importorskip("comfy.samplers", reason="needs ComfyUI: run `python run.py test`")
 
 import comfy.hooks
-import nodes
 import tiny_models
-import torch
 from comfy_extras import (
     nodes_apg,
     nodes_cfg,
@@ -26,6 +24,8 @@ from comfy_extras import (
     nodes_tomesd,
 )
 from joint_runs import CLOSE, TOY_LEVELS, check_agreement, check_equal, core_levels, difference, joint, random
+
+import nodes
 
 
 def _patched(node, *arguments):

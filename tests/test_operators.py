@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from scenes import GEOMETRIES, centroid, consistent_levels, dot, random_levels, uniform
+
 from zoom_core import Geometry, Inset, ZoomLevel, ZoomLevels, downscale, render_image, render_noise
 
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
@@ -121,9 +122,11 @@ NOISE_GEOMETRIES = {
     "1.7 odd": uniform(3, 1.7, 17, 21),
     "1.25": uniform(3, 1.25, 16, 16),
     "scaled": uniform(3, 2, 6, 6).scaled(17, 17),
-    "off-centre": ZoomLevels(
-        [ZoomLevel(), ZoomLevel(zoom=2, center=(0.3, 0.7)), ZoomLevel(zoom=2.5, center=(0.6, 0.4))]
-    ).resolve(20, 20),
+    "off-centre": (
+        ZoomLevels([ZoomLevel(), ZoomLevel(zoom=2, center=(0.3, 0.7)), ZoomLevel(zoom=2.5, center=(0.6, 0.4))]).resolve(
+            20, 20
+        )
+    ),
     "deep": uniform(8, 2, 8, 8),
 }
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
+
 from zoom_core import PhotoFit, ZoomGuide, ZoomLevel, ZoomLevels, consolidate, downscale, render_image
 from zoom_core.photograph import fit_photograph
 

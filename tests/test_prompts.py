@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from zoom_core import parse_prompts
 
 
@@ -65,7 +66,10 @@ def test_json_that_does_not_parse_says_where():
     [
         ("[1]", "prompts: entry 0 must be text or an object, got 1"),
         ('["a", null]', "prompts: entry 1 must be text or an object, got null"),
-        ('[{"prompt": "a", "zom": 2}]', "prompts: entry 0 has the unknown field 'zom'; the fields are prompt, negative"),
+        (
+            '[{"prompt": "a", "zom": 2}]',
+            "prompts: entry 0 has the unknown field 'zom'; the fields are prompt, negative",
+        ),
         ('[{"zoom": 2}]', "prompts: entry 0 needs a 'prompt' that is not empty"),
         ('["a", "  "]', "prompts: entry 1 needs a 'prompt' that is not empty"),
         ('[{"prompt": 3}]', "prompts: entry 0 needs a 'prompt'"),

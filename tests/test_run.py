@@ -17,11 +17,12 @@ from urllib.parse import parse_qs, urlsplit
 import av
 import psutil
 import pytest
+from PIL import Image
+
 from launcher.cache import VARIABLE
 from launcher.command import parse
 from launcher.console import Status
 from launcher.progress import RunProgress
-from PIL import Image
 
 PACK = Path(__file__).resolve().parent.parent
 SIGNALS = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
@@ -44,7 +45,12 @@ def workflow(frames: int = 24, size: int = 64) -> dict:
             node(5, "SaveVideo", [("video", "VIDEO", 4)], [], ["zoom", "mp4", "h264", "auto"]),
             node(6, "RandomNoise", [], [("NOISE", [])], [1, "randomize"]),
         ],
-        "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 1, 0, 4, 0, "IMAGE"], [3, 2, 0, 3, 0, "IMAGE"], [4, 4, 0, 5, 0, "VIDEO"]],
+        "links": [
+            [1, 1, 0, 2, 0, "IMAGE"],
+            [2, 1, 0, 4, 0, "IMAGE"],
+            [3, 2, 0, 3, 0, "IMAGE"],
+            [4, 4, 0, 5, 0, "VIDEO"],
+        ],
         "version": 0.4,
     }
 
@@ -60,7 +66,17 @@ class Demo:
         """Start it on a workflow file with this content."""
         file = self.folder / "My workflow.json"
         file.write_text(content if isinstance(content, str) else json.dumps(content))
-        command = [sys.executable, "-u", PACK / "run.py", "demo", "--workflow", file, "--output", self.output, *arguments]
+        command = [
+            sys.executable,
+            "-u",
+            PACK / "run.py",
+            "demo",
+            "--workflow",
+            file,
+            "--output",
+            self.output,
+            *arguments,
+        ]
         environment = {**os.environ, VARIABLE: str(self.cache), "COMFYUI_PATH": str(self.comfyui)}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

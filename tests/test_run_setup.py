@@ -14,12 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from launcher.cache import VARIABLE, cache_folder, need_room, read_json, write_whole
 from launcher.console import Problem
 from launcher.installation import PACK, check_comfyui, unpack
 
 # Builds without any other package, and waits for ever when told to: the moment to be killed in.
-BACKEND = '''
+BACKEND = """
 import os, pathlib, time
 METADATA = "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\nRequires-Python: {requires}\\n"
 def prepare_metadata_for_build_wheel(folder, config_settings=None):
@@ -42,7 +43,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
         wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(info + "RECORD", "")
     return "{name}-{version}-py3-none-any.whl"
-'''
+"""
 
 DRIVER = """
 import sys
@@ -67,7 +68,9 @@ finally:
 """
 
 
-def make_sdist(path: Path, name: str, version: str, requires: str = ">=3.8", files: dict[str, str] | None = None) -> None:
+def make_sdist(
+    path: Path, name: str, version: str, requires: str = ">=3.8", files: dict[str, str] | None = None
+) -> None:
     """A source distribution that builds itself."""
     backend = BACKEND
     for key, value in {"name": name, "version": version, "requires": requires}.items():
@@ -109,7 +112,9 @@ class SmallWorld:
         own = {VARIABLE: str(self.cache), "PIP_CONFIG_FILE": os.devnull, **(environment or local)}
         if "BUILD_STARTED" in environment:
             own.update(local)
-        return subprocess.Popen(command, env={**clean, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, env={**clean, **own}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def run(self, **options: str) -> str:
         """Run a set-up to its end; what it printed."""
@@ -229,7 +234,9 @@ def test_unpacking_takes_plain_files_below_the_folder_only(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hosts"
         tar.addfile(link)
     unpack(archive, "top/in", tmp_path / "target")
-    files = {path.relative_to(tmp_path / "target").as_posix() for path in (tmp_path / "target").rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(tmp_path / "target").as_posix() for path in (tmp_path / "target").rglob("*") if path.is_file()
+    }
     assert files == {"file.txt", "deep/file.txt"}
 
     with tarfile.open(archive, "w") as tar:

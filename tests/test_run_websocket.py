@@ -7,9 +7,10 @@ import hashlib
 import socket
 import struct
 import threading
-from typing import Callable
+from collections.abc import Callable
 
 import pytest
+
 from launcher.websocket import WebSocket, WebSocketError
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
@@ -37,7 +38,9 @@ class Peer:
 
     def accept(self, extra: bytes = b"") -> None:
         digest = hashlib.sha1(self.key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        head = (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        )
         self.connection.sendall(head + base64.b64encode(digest) + b"\r\n\r\n" + extra)
 
     def read_frame(self) -> tuple[int, bytes]:

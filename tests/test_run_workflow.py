@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from launcher.workflow import WorkflowError, read, to_api, with_prompts, with_seed
 
 PACK = Path(__file__).resolve().parent.parent
@@ -23,7 +24,11 @@ INFO = {
                 "steps": ["INT", {"default": 20}],
                 "mode": ["COMBO", {"options": ["plain", "fixed"]}],
             },
-            "optional": {"strength": ["FLOAT", {"default": 1.0}], "mask": ["MASK"], "gain": ["FLOAT", {"forceInput": True}]},
+            "optional": {
+                "strength": ["FLOAT", {"default": 1.0}],
+                "mask": ["MASK"],
+                "gain": ["FLOAT", {"forceInput": True}],
+            },
         }
     },
     "Filter": {"input": {"required": {"model": ["MODEL"], "clip": ["CLIP"], "amount": ["FLOAT", {"default": 0.5}]}}},
@@ -67,7 +72,17 @@ class Draft:
             slots.append({"name": name, "type": type_, "link": link})
         outs = [{"name": type_, "type": type_, "links": []} for type_ in outputs]
         values = values if isinstance(values, dict) else list(values)
-        self.nodes.append({"id": number, "type": kind, "mode": mode, "inputs": slots, "outputs": outs, "widgets_values": values, **more})
+        self.nodes.append(
+            {
+                "id": number,
+                "type": kind,
+                "mode": mode,
+                "inputs": slots,
+                "outputs": outs,
+                "widgets_values": values,
+                **more,
+            }
+        )
         return number
 
     def api(self) -> dict:
@@ -168,7 +183,11 @@ def test_what_cannot_be_converted_is_refused_by_name():
     with pytest.raises(WorkflowError, match="Exotic"):
         draft.api()
 
-    workflow = {"nodes": [{"id": 1, "type": "uuid-1"}], "links": [], "definitions": {"subgraphs": [{"id": "uuid-1", "name": "Stage"}]}}
+    workflow = {
+        "nodes": [{"id": 1, "type": "uuid-1"}],
+        "links": [],
+        "definitions": {"subgraphs": [{"id": "uuid-1", "name": "Stage"}]},
+    }
     with pytest.raises(WorkflowError, match="subgraph Stage"):
         to_api(workflow, INFO)
 
@@ -187,7 +206,11 @@ def test_the_seed_reaches_every_seed_and_stays():
     draft.node("Sample", [7, "increment", 12, "plain"])
     draft.node("Sample", [7, "increment", 12, "plain"], {"seed": ("INT", number, 0)})
     workflow = with_seed(draft.workflow(), INFO, 42)
-    assert [node["widgets_values"][:3] for node in workflow["nodes"]] == [[42, "fixed"], [42, "fixed", 12], [42, "fixed", 12]]
+    assert [node["widgets_values"][:3] for node in workflow["nodes"]] == [
+        [42, "fixed"],
+        [42, "fixed", 12],
+        [42, "fixed", 12],
+    ]
     api = to_api(workflow, INFO)
     assert [api[key]["inputs"]["seed"] for key in ("2", "3")] == [42, 42]
     assert draft.nodes[1]["widgets_values"][0] == 7, "the original must stay as it was"
@@ -200,7 +223,10 @@ def test_prompts_replace_those_of_the_prompt_list():
     draft = Draft()
     draft.node("ZoomPromptList", ["old", 2.0])
     for workflow in (draft.workflow(), draft.api()):
-        assert to_api(with_prompts(workflow, INFO, "new\nprompts"), INFO)["1"]["inputs"] == {"prompts": "new\nprompts", "zoom": 2.0}
+        assert to_api(with_prompts(workflow, INFO, "new\nprompts"), INFO)["1"]["inputs"] == {
+            "prompts": "new\nprompts",
+            "zoom": 2.0,
+        }
 
     draft = Draft()
     draft.node("Text", ["old"])
@@ -256,7 +282,9 @@ def test_conversion_agrees_with_the_browser(comfy, comfy_page):
         theirs = comfy_page.evaluate(script, workflow)
         assert ours.keys() == theirs.keys(), path.name
         for key, node in ours.items():
-            expected = {name: value for name, value in theirs[key]["inputs"].items() if not _only_for_display(name, value)}
+            expected = {
+                name: value for name, value in theirs[key]["inputs"].items() if not _only_for_display(name, value)
+            }
             assert (path.name, key, node["inputs"]) == (path.name, key, expected)
         compared += 1
     assert compared == EXAMPLES

@@ -13,9 +13,10 @@ import comfy.model_management
 import tiny_models
 import torch
 from joint_runs import joint
-from zoom_core import ZoomLevels
 from zoom_stack_pack.nodes import side_by_side
 from zoom_stack_pack.nodes.prompts import ZoomPromptList
+
+from zoom_core import ZoomLevels
 
 COUNT = 3
 

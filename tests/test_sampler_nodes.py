@@ -9,8 +9,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from launcher.client import ExecutionFailed
 from PIL import Image
+
+from launcher.client import ExecutionFailed
 
 pytestmark = pytest.mark.server
 
@@ -112,7 +113,9 @@ def test_json_prompts_set_zoom_and_place(comfy):
     quarter = levels[1].reshape(16, 4, 16, 4, 3).mean((1, 3))
     # A plain mean instead of the Gaussian one, so only roughly, and much better than anywhere else.
     errors = {
-        (y, x): np.abs(levels[0, y : y + 16, x : x + 16] - quarter).mean() for y in range(0, 49, 8) for x in range(0, 49, 8)
+        (y, x): np.abs(levels[0, y : y + 16, x : x + 16] - quarter).mean()
+        for y in range(0, 49, 8)
+        for x in range(0, 49, 8)
     }
     assert min(errors, key=errors.get) == (40, 8)
     assert np.abs(inset - quarter).mean() < 0.05
@@ -127,10 +130,22 @@ BAD_PROMPTS = {
     "zoom 100": ('["a", {"prompt": "b", "zoom": 100}]', {}, "level 1: zoom must be from 1.25 to 16, got 100"),
     "zoom NaN": ('["a", {"prompt": "b", "zoom": NaN}]', {}, "level 1: zoom must be from 1.25 to 16, got nan"),
     "zoom input NaN": ("a\nb", {"zoom": float("nan")}, "zoom must be from 1.25 to 16, got nan"),
-    "centre outside": ('["a", {"prompt": "b", "center": [0.5, 1.5]}]', {}, "level 1: center y must be in 0..1, got 1.5"),
-    "inset outside": ('["a", {"prompt": "b", "center": [0.9, 0.5]}]', {}, "center x = 0.9 puts part of the inset outside"),
+    "centre outside": (
+        '["a", {"prompt": "b", "center": [0.5, 1.5]}]',
+        {},
+        "level 1: center y must be in 0..1, got 1.5",
+    ),
+    "inset outside": (
+        '["a", {"prompt": "b", "center": [0.9, 0.5]}]',
+        {},
+        "center x = 0.9 puts part of the inset outside",
+    ),
     "negatives": (PROMPTS, {"negative_text": "x\ny"}, "negative has 2 lines, prompts has 3 entries: give 1 or 3"),
-    "latent batch": (PROMPTS, {"latent": {**EMPTY, "batch_size": 2}}, "latent_image has a batch of 2, levels has 3 levels"),
+    "latent batch": (
+        PROMPTS,
+        {"latent": {**EMPTY, "batch_size": 2}},
+        "latent_image has a batch of 2, levels has 3 levels",
+    ),
 }
 
 
@@ -150,7 +165,9 @@ def test_a_zoom_outside_the_range_is_refused_before_running(comfy, zoom):
     assert any("zoom" in message for message in refused.messages)
 
 
-@pytest.mark.parametrize("name, value", [("steps", 0), ("cfg", -1), ("denoise", 1.5), ("sampler_name", "best"), ("blending", "mean")])
+@pytest.mark.parametrize(
+    "name, value", [("steps", 0), ("cfg", -1), ("denoise", 1.5), ("sampler_name", "best"), ("blending", "mean")]
+)
 def test_settings_outside_their_range_are_refused_before_running(comfy, name, value):
     refused = comfy.validate_error(graph(**{name: value}))
     assert any(name in message for message in refused.messages)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scenes import GEOMETRIES, consistent_levels, random_levels
+
 from benchmarks import measure
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevel, ZoomLevels, blend, render_image
 from zoom_core.seams import blend_agreeing, feather_seams, fuse
 from zoom_core.stack import ZoomStack
 from zoom_core.view import render_view
-
-from scenes import GEOMETRIES, consistent_levels, random_levels
 
 SIZE, COUNT = 256, 4
 
@@ -93,10 +93,15 @@ def test_levels_meet_at_the_border_of_an_off_centre_inset():
     layers = feather_seams(images.clone(), geometry)
     inset = geometry.insets[0]
     shown = render_image(layers, geometry)[0]
-    jump = shown[:, inset.top, inset.left : inset.left + inset.width] - images[0, :, inset.top, inset.left : inset.left + inset.width]
+    jump = (
+        shown[:, inset.top, inset.left : inset.left + inset.width]
+        - images[0, :, inset.top, inset.left : inset.left + inset.width]
+    )
     assert jump.abs().mean() < 0.02
     centre = slice(80, 120)
-    assert (layers[1, :, centre, centre] - images[1, :, centre, centre]).abs().max() < 0.01, "the middle stays as it was"
+    assert (layers[1, :, centre, centre] - images[1, :, centre, centre]).abs().max() < 0.01, (
+        "the middle stays as it was"
+    )
     assert torch.equal(layers[0], images[0])
 
 

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+
 from launcher.client import ServerGone
 
 
@@ -112,6 +113,7 @@ def test_zoom_core_is_the_same_module_in_the_pack(zoom_stack_pack):
 
 def test_comfyui_modules_are_comfyuis_own(comfy_path):
     import folder_paths
+
     import nodes
 
     assert nodes.__file__ == str(comfy_path / "nodes.py")

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from scenes import GEOMETRIES, consistent_levels, random_levels
+
 from zoom_core import ZoomLevel, ZoomLevels
 from zoom_core.stack import FORMAT, ZoomStack, fill_insets, is_stack_file
 from zoom_core.view import render_view
 
-from scenes import GEOMETRIES, consistent_levels, random_levels
-
 FIXTURE = Path(__file__).parent / "fixtures" / "stack_v1.safetensors"
-LEVELS = ZoomLevels([ZoomLevel("far"), ZoomLevel("nearer, grün 🌿", "blur", 2.0, (0.3, 0.6)), ZoomLevel("near", zoom=2.5)])
+LEVELS = ZoomLevels(
+    [ZoomLevel("far"), ZoomLevel("nearer, grün 🌿", "blur", 2.0, (0.3, 0.6)), ZoomLevel("near", zoom=2.5)]
+)
 
 
 def example(height: int = 40, width: int = 60) -> ZoomStack:
@@ -148,8 +150,15 @@ def test_refuses_files_that_are_not_right(tmp_path):
     refused("must be F16, got F32")
     rewritten(path, layers=torch.full((3, 3, 40, 60), torch.nan, dtype=torch.float16))
     refused("NaN")
-    save_file({"other": torch.zeros(1)}, path, {"format": FORMAT, "format_version": "1", "stack": json.dumps(
-        {"geometry": example().geometry.to_json(), "levels": LEVELS.to_json()})})
+    save_file(
+        {"other": torch.zeros(1)},
+        path,
+        {
+            "format": FORMAT,
+            "format_version": "1",
+            "stack": json.dumps({"geometry": example().geometry.to_json(), "levels": LEVELS.to_json()}),
+        },
+    )
     refused("no tensor named layers")
     with pytest.raises(FileNotFoundError, match="none.safetensors does not exist"):
         ZoomStack.load(tmp_path / "none.safetensors")
@@ -160,11 +169,16 @@ def test_refuses_an_oversized_file_before_reading_it(tmp_path):
     levels = ZoomLevels.uniform(60)
     side = 16384
     count = 60 * 3 * side * side * 2
-    header = json.dumps({
-        "__metadata__": {"format": FORMAT, "format_version": "1", "stack": json.dumps(
-            {"geometry": levels.resolve(side, side).to_json(), "levels": levels.to_json()})},
-        "layers": {"dtype": "F16", "shape": [60, 3, side, side], "data_offsets": [0, count]},
-    }).encode()
+    header = json.dumps(
+        {
+            "__metadata__": {
+                "format": FORMAT,
+                "format_version": "1",
+                "stack": json.dumps({"geometry": levels.resolve(side, side).to_json(), "levels": levels.to_json()}),
+            },
+            "layers": {"dtype": "F16", "shape": [60, 3, side, side], "data_offsets": [0, count]},
+        }
+    ).encode()
     path = tmp_path / "huge.safetensors"
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
@@ -180,7 +194,11 @@ def test_refuses_levels_too_large_for_anything(tmp_path):
     save_file(
         {"layers": torch.zeros(2, 3, 1, 20000, dtype=torch.float16)},
         path,
-        {"format": FORMAT, "format_version": "1", "stack": json.dumps({"geometry": geometry, "levels": levels.to_json()})},
+        {
+            "format": FORMAT,
+            "format_version": "1",
+            "stack": json.dumps({"geometry": geometry, "levels": levels.to_json()}),
+        },
     )
     with pytest.raises(ValueError, match="16384 pixels a side"):
         ZoomStack.load(path)

@@ -9,6 +9,7 @@ import wave
 import numpy as np
 import pytest
 import torch
+
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevel, ZoomLevels, render_image
 
@@ -21,7 +22,9 @@ COUNT, SIZE = 4, 128
 def pictures(comfy) -> list[str]:
     levels = PlaneWaves(2.0 ** (COUNT - 1), SIZE).levels(ZoomLevels.uniform(COUNT).resolve(SIZE, SIZE))
     tint = np.array([0.05, -0.03, 0.0])
-    return [comfy.put_input(f"zoom-level-{i}.png", level[..., None] + tint * (-1) ** i) for i, level in enumerate(levels)]
+    return [
+        comfy.put_input(f"zoom-level-{i}.png", level[..., None] + tint * (-1) ** i) for i, level in enumerate(levels)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,17 @@ def stack_graph(pictures: list[str], **changes) -> dict:
 def video_graph(pictures: list[str], **changes) -> dict:
     """Node 3 makes the video, 4 saves it."""
     inputs = {
-        "stack": ["2", 0], "width": 160, "height": 96, "fps": 10.0, "seconds_per_level": 0.5, "direction": "in",
-        "easing": "linear", "hold_start": 0.0, "hold_end": 0.0, "frames": "video only", **changes,
+        "stack": ["2", 0],
+        "width": 160,
+        "height": 96,
+        "fps": 10.0,
+        "seconds_per_level": 0.5,
+        "direction": "in",
+        "easing": "linear",
+        "hold_start": 0.0,
+        "hold_end": 0.0,
+        "frames": "video only",
+        **changes,
     }
     return stack_graph(pictures) | {
         "3": {"class_type": "ZoomVideoFrames", "inputs": inputs},
@@ -82,14 +94,19 @@ def test_pictures_become_a_video_that_carries_its_workflow(comfy, pictures, soun
         stream = container.streams.video[0]
         assert (stream.width, stream.height, stream.frames) == (160, 96, 19)
         assert container.streams.audio[0].codec_context.name.startswith("aac")
-    told = [(data["value"], data["max"]) for kind, data in result.events if kind == "progress" and data.get("node") == "4"]
+    told = [
+        (data["value"], data["max"]) for kind, data in result.events if kind == "progress" and data.get("node") == "4"
+    ]
     assert told and told[-1] == (19, 19)
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
 
 
 def test_trim_video_takes_part_of_it_and_of_its_sound(comfy, pictures, sound):
     graph = video_graph(pictures, audio=["20", 0]) | {
-        "5": {"class_type": "Video Slice", "inputs": {"video": ["3", 0], "start_time": 0.5, "duration": 0.7, "strict_duration": True}},
+        "5": {
+            "class_type": "Video Slice",
+            "inputs": {"video": ["3", 0], "start_time": 0.5, "duration": 0.7, "strict_duration": True},
+        },
         "4": save("5"),
         "20": {"class_type": "LoadAudio", "inputs": {"audio": sound}},
     }
@@ -146,7 +163,9 @@ def test_stacks_are_saved_listed_and_loaded(comfy, pictures):
     assert np.abs(view - np.asarray(result.images("9")[0])).max() <= 1.01 / 255, first
 
 
-@pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "a.safetensors [temp]", "a.png", "none.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["../../secret.safetensors", "/etc/passwd", "a.safetensors [temp]", "a.png", "none.safetensors"]
+)
 def test_stack_files_elsewhere_are_refused(comfy, name):
     graph = {"7": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": name}}} | view_graph(["7", 0])
     assert any("stack_file" in message for message in comfy.validate_error(graph).messages)
@@ -154,7 +173,9 @@ def test_stack_files_elsewhere_are_refused(comfy, name):
 
 def test_a_damaged_stack_is_named_and_the_server_lives_on(comfy, pictures):
     comfy.put_input("broken.safetensors", b"\x10\0\0\0\0\0\0\0 not json at all")
-    graph = {"7": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": "broken.safetensors"}}} | view_graph(["7", 0])
+    graph = {"7": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": "broken.safetensors"}}} | view_graph(
+        ["7", 0]
+    )
     assert "broken.safetensors cannot be read" in comfy.execution_error(graph).message
     assert comfy.run(stack_graph(pictures) | view_graph(["2", 0], 0.25)).images("9")
 
@@ -261,7 +282,9 @@ def test_check_and_align_reports_and_corrects(node):
     assert "level 0 and 1: fits" in report
     stack, _ = node["ZoomStackRender"].execute([fixed], ["multi-resolution"], [20.0], [2.0], [levels]).result
     assert stack.geometry == levels.geometry
-    unlike = torch.stack([batch[0], torch.from_numpy(PlaneWaves(2, 128, seed=5).levels(geometry)).float()[1][..., None].repeat(1, 1, 3)])
+    unlike = torch.stack(
+        [batch[0], torch.from_numpy(PlaneWaves(2, 128, seed=5).levels(geometry)).float()[1][..., None].repeat(1, 1, 3)]
+    )
     _, report, _, _ = node["ZoomStackFit"].execute([unlike], [2.0], [True], [True]).result
     assert "Level 1 does not show the same place" in report
 

@@ -26,7 +26,9 @@ def test_a_translation_is_complete(language, comfy_path):
         for part in (*entry.get("inputs", {}).values(), *entry.get("outputs", {}).values()):
             assert part["name"].strip() and part["tooltip"].strip(), node_id
         english = [item.tooltip for item in (*schema.inputs, *schema.outputs)]
-        assert not set(english) & {part["tooltip"] for part in (*entry.get("inputs", {}).values(), *entry.get("outputs", {}).values())}
+        assert not set(english) & {
+            part["tooltip"] for part in (*entry.get("inputs", {}).values(), *entry.get("outputs", {}).values())
+        }
 
 
 def test_a_server_gives_the_translations_to_the_browser(comfy):

@@ -10,6 +10,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+
 from zoom_core import ZoomLevels
 from zoom_core.camera import Camera
 from zoom_core.stack import ZoomStack
@@ -80,7 +81,9 @@ def test_saves_every_frame_in_order(make, stack, tmp_path):
 
 def test_saves_to_a_buffer_with_metadata(make):
     buffer = BytesIO()
-    make().save_to(buffer, format="mp4", codec="h264", metadata={"prompt": {"1": {"class_type": "X"}}, "workflow": {"nodes": []}})
+    make().save_to(
+        buffer, format="mp4", codec="h264", metadata={"prompt": {"1": {"class_type": "X"}}, "workflow": {"nodes": []}}
+    )
     buffer.seek(0)
     with av.open(buffer) as container:
         assert json.loads(container.metadata["prompt"]) == {"1": {"class_type": "X"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from benchmarks import measure
 from benchmarks.plane_waves import PlaneWaves, frames
 from benchmarks.world_scene import WorldScene
@@ -51,7 +52,9 @@ def centred() -> tuple[PlaneWaves, ZoomStack]:
 def test_quality_on_a_known_scene(centred, size, mean, worst):
     scene, stack = centred
     values = [
-        measure.psnr(render_view(stack, z, size, size)[0].numpy(), exact_view(scene, stack.geometry, z, size, size).clip(0, 1))
+        measure.psnr(
+            render_view(stack, z, size, size)[0].numpy(), exact_view(scene, stack.geometry, z, size, size).clip(0, 1)
+        )
         for z in np.linspace(0, 3, 37)
     ]
     assert np.mean(values) > mean and min(values) > worst
@@ -68,10 +71,11 @@ def world() -> tuple[WorldScene, ZoomStack]:
 @pytest.mark.parametrize("size, mean, worst", [(128, 40, 36), (64, 43, 40)])
 def test_quality_on_the_procedural_world(world, size, mean, worst):
     scene, stack = world
-    assert stack.layers.std() > 0.15       # a scene with something in it
+    assert stack.layers.std() > 0.15  # a scene with something in it
     values = [
         measure.psnr(
-            render_view(stack, z, size, size).movedim(0, -1).numpy(), exact_view(scene, stack.geometry, z, size, size).clip(0, 1)
+            render_view(stack, z, size, size).movedim(0, -1).numpy(),
+            exact_view(scene, stack.geometry, z, size, size).clip(0, 1),
         )
         for z in np.linspace(0, 3, 37)
     ]
@@ -81,12 +85,15 @@ def test_quality_on_the_procedural_world(world, size, mean, worst):
 def test_motion_is_smooth_to_a_hundredth_of_a_pixel(centred):
     scene, stack = centred
     zooms = np.arange(0.5, 2.5, 0.05)
-    places = np.array([
-        measure.displacements(
-            render_view(stack, z, 256, 256)[0].numpy().astype(np.float64), exact_view(scene, stack.geometry, z, 256, 256)
-        )
-        for z in zooms
-    ])
+    places = np.array(
+        [
+            measure.displacements(
+                render_view(stack, z, 256, 256)[0].numpy().astype(np.float64),
+                exact_view(scene, stack.geometry, z, 256, 256),
+            )
+            for z in zooms
+        ]
+    )
     figures = measure.motion(places, 256, np.log(2) * 0.05)
     assert figures["speed p99/p1"] < 1.02
     assert figures["corner jitter px"] < 0.02
@@ -227,7 +234,9 @@ def test_kernel_keeps_place_and_brightness(step):
     offset = np.arange(taps) - (taps // 2 - 1)
     assert np.allclose(weights.sum(1), 1, atol=1e-6)
     assert np.abs(weights @ offset - phase).max() < 0.03
-    assert np.allclose(weights[-1][1:], weights[0][:-1], atol=0.02 if taps == TAPS else 1e-3), "no jump from pixel to pixel"
+    assert np.allclose(weights[-1][1:], weights[0][:-1], atol=0.02 if taps == TAPS else 1e-3), (
+        "no jump from pixel to pixel"
+    )
 
 
 def test_kernel_blurs_by_what_the_pixels_lack():

@@ -8,9 +8,10 @@ import av
 import numpy as np
 import pytest
 import torch
-from launcher import workflow as workflows
 from PIL import Image
 from safetensors import safe_open
+
+from launcher import workflow as workflows
 from zoom_core import downscale
 from zoom_core.levels import parse_int_ranges
 
@@ -63,7 +64,9 @@ def reduced(name: str, comfy) -> dict:
         # Core has no text encoder below 246 MB; the demo model stands in for the checkpoint, at its own size and settings.
         graph[of_type(graph, "CheckpointLoaderSimple")[0]].update(class_type="ZoomDemoModelLoader", inputs={})
         graph[of_type(graph, "EmptyLatentImage")[0]]["inputs"].update(width=64, height=64)
-        graph[of_type(graph, "MultiScaleJointKSampler")[0]]["inputs"].update(cfg=3.0, sampler_name="euler", scheduler="simple")
+        graph[of_type(graph, "MultiScaleJointKSampler")[0]]["inputs"].update(
+            cfg=3.0, sampler_name="euler", scheduler="simple"
+        )
     for key in of_type(graph, "MultiScaleJointKSampler") + of_type(graph, "BasicScheduler"):
         graph[key]["inputs"]["steps"] = STEPS
     for key in of_type(graph, "ZoomVideoFrames"):
@@ -177,7 +180,10 @@ def test_the_photograph_is_kept(run):
     assert psnr(outer[ring], large[ring]) > 35
 
 
-@pytest.mark.parametrize("name, node, redone", [("edit-levels", "Levels to do again", {0, 1, 2}), ("deeper-levels", "Only the new levels", {4, 5, 6})])
+@pytest.mark.parametrize(
+    "name, node, redone",
+    [("edit-levels", "Levels to do again", {0, 1, 2}), ("deeper-levels", "Only the new levels", {4, 5, 6})],
+)
 def test_held_levels_stay_bit_for_bit(name, node, redone, run):
     graph, result = run(name)
     before, after = latent(result, "latent 0"), latent(result, "latent 1")
@@ -194,9 +200,14 @@ def test_held_levels_stay_bit_for_bit(name, node, redone, run):
 
 def test_refining_keeps_the_picture(comfy):
     """Larger, changed, and closer to what it was than the same step without the finished levels."""
+
     def painted(denoise: float | None = None):
         """The workflow's two sets of levels, without its film."""
-        graph = {key: node for key, node in reduced("refine-zoom", comfy).items() if not node["class_type"].startswith("Save")}
+        graph = {
+            key: node
+            for key, node in reduced("refine-zoom", comfy).items()
+            if not node["class_type"].startswith("Save")
+        }
         # Finished pictures: what a few steps leave vague, refining would have to change.
         for key in of_type(graph, "MultiScaleJointKSampler"):
             graph[key]["inputs"]["steps"] = 12
@@ -211,7 +222,9 @@ def test_refining_keeps_the_picture(comfy):
     before, after, repainted = (torch.from_numpy(np.stack(images)).movedim(-1, 1) for images in pictures)
     assert before.shape[-1] == 64 and after.shape[-1] == 96
     # What the pictures show, without the model's grain, which is new in either.
-    far, near = ((downscale(levels, 16, 16) - downscale(before, 16, 16)).abs().mean((1, 2, 3)) for levels in (repainted, after))
+    far, near = (
+        (downscale(levels, 16, 16) - downscale(before, 16, 16)).abs().mean((1, 2, 3)) for levels in (repainted, after)
+    )
     assert float(near.mean()) < 0.7 * float(far.mean())
     assert float(near.min()) > 0.005
 
@@ -224,8 +237,18 @@ def test_the_advanced_graph_is_the_sampler_node(comfy, run):
         for kind in ("ZoomJointGuider", "ZoomSharedNoise", "ZoomSamplerSelect", "BasicScheduler")
     )
     (latents,) = of_type(graph, "EmptyLatentImage")
-    together = {key: graph[key] for key in (of_type(graph, "ZoomDemoModelLoader") + of_type(graph, "ZoomPromptList") + [latents])}
-    inputs = {**guider, **noise, **sampler, **schedule, "latent_image": [latents, 0], "denoise": 1.0, "shared_noise": True}
+    together = {
+        key: graph[key] for key in of_type(graph, "ZoomDemoModelLoader") + of_type(graph, "ZoomPromptList") + [latents]
+    }
+    inputs = {
+        **guider,
+        **noise,
+        **sampler,
+        **schedule,
+        "latent_image": [latents, 0],
+        "denoise": 1.0,
+        "shared_noise": True,
+    }
     together["sampler"] = {"class_type": "MultiScaleJointKSampler", "inputs": inputs}
     saved(together, "latent", "sampler")
     assert torch.equal(latent(comfy.run(together), "latent"), latent(result, "latent 0"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from demo_model import captions
 from demo_model.captions import caption, held_out, training_caption
 from demo_model.data import draw_view, look_of, view_of
@@ -50,7 +51,7 @@ def test_the_levels_of_a_drawn_stack_show_one_place(start):
     geometry = ZoomLevels.uniform(5, 4.0).resolve(64, 64)
     right, wrong = [], []
     for i, inset in enumerate(geometry.insets):
-        seen = stacks[0][i][:, inset.top:inset.top + inset.height, inset.left:inset.left + inset.width]
+        seen = stacks[0][i][:, inset.top : inset.top + inset.height, inset.left : inset.left + inset.width]
         off = [(seen - downscale(stack[i + 1], inset.height, inset.width)).abs().mean() for stack in stacks]
         right.append(off[0])
         wrong += off[1:]
@@ -103,7 +104,9 @@ def test_the_tokenizer_knows_every_word_of_the_grammar():
             assert not letters & set(tokens) and UNKNOWN not in tokens
 
 
-@pytest.mark.parametrize("text", ["", "GALAXIES!!", "una galaxia", "星系", "x" * 500, "a\nb\tc", "sci-fi (space:1.2) \\ art", "🌌 42"])
+@pytest.mark.parametrize(
+    "text", ["", "GALAXIES!!", "una galaxia", "星系", "x" * 500, "a\nb\tc", "sci-fi (space:1.2) \\ art", "🌌 42"]
+)
 def test_the_tokenizer_takes_any_text(text):
     tokenizer = WordTokenizer.from_pretrained()
     tokens = padded(tokenizer(text)["input_ids"])

@@ -11,9 +11,10 @@ Everything is seeded. Weights are scaled so that outputs react to picture, time 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet

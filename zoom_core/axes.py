@@ -158,8 +158,7 @@ def _tiles(kind: str, axis: Axis, dtype: torch.dtype, device: torch.device):
 def apply(kind: str, image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
     """[.., H, W] -> [.., H', W'] by the operator `kind` ("reduce", "noise", "expand") of both axes."""
     rows = [
-        block @ image[..., low:high, :]
-        for _, _, low, high, block in _tiles(kind, vertical, image.dtype, image.device)
+        block @ image[..., low:high, :] for _, _, low, high, block in _tiles(kind, vertical, image.dtype, image.device)
     ]
     image = rows[0] if len(rows) == 1 else torch.cat(rows, dim=-2)
     columns = [

@@ -56,8 +56,6 @@ class IterativeUpdate:
             vertical, horizontal = inset_axes(inset, self._geometry.height, self._geometry.width)
             if vertical.count and horizontal.count:
                 inner = previous[i + 1].to(result.dtype)
-                inset_view(result[i], vertical, horizontal).copy_(
-                    axes.apply("reduce", inner, vertical, horizontal)
-                )
+                inset_view(result[i], vertical, horizontal).copy_(axes.apply("reduce", inner, vertical, horizontal))
         self._rendered = result
         return result.to(images.dtype)

@@ -45,7 +45,7 @@ class PairFit:
 
     @property
     def verdict(self) -> str:
-        """"fits", "off" (alignment helps), "loose" (blending will hide it) or "does not fit"."""
+        """ "fits", "off" (alignment helps), "loose" (blending will hide it) or "does not fit"."""
         if self.likeness >= GOOD:
             return "fits"
         if max(self.likeness, self.aligned) < POOR:
@@ -259,7 +259,10 @@ def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np
     for i in range(1, len(geometry)):
         outer, inner = (view[:3].movedim(0, -1).cpu().numpy() for view in _views(images[i - 1], images[i], geometry, i))
         height = max(round(side * outer.shape[0] / outer.shape[1]), 1)
-        cells = [cv2.resize(v, (side, height), interpolation=cv2.INTER_AREA) for v in (outer, inner, 0.5 + 2 * (inner - outer))]
+        cells = [
+            cv2.resize(v, (side, height), interpolation=cv2.INTER_AREA)
+            for v in (outer, inner, 0.5 + 2 * (inner - outer))
+        ]
         row = np.rint(np.clip(np.concatenate(cells, axis=1), 0, 1) * 255).astype(np.uint8)
         if row.shape[2] == 1:
             row = np.repeat(row, 3, axis=2)

@@ -38,9 +38,7 @@ class Geometry:
             fits = fits and inset.top + inset.height <= self.height + 1e-6
             fits = fits and inset.left + inset.width <= self.width + 1e-6
             if not fits:
-                raise ValueError(
-                    f"inset {i} must lie inside {self.height} x {self.width} pixels, got {tuple(inset)}."
-                )
+                raise ValueError(f"inset {i} must lie inside {self.height} x {self.width} pixels, got {tuple(inset)}.")
 
     def __len__(self) -> int:
         return len(self.insets) + 1
@@ -54,9 +52,7 @@ class Geometry:
         if (height, width) == (self.height, self.width):
             return self
         fy, fx = height / self.height, width / self.width
-        insets = tuple(
-            Inset(i.top * fy, i.left * fx, i.height * fy, i.width * fx) for i in self.insets
-        )
+        insets = tuple(Inset(i.top * fy, i.left * fx, i.height * fy, i.width * fx) for i in self.insets)
         return Geometry(height, width, insets)
 
     def to_json(self) -> dict[str, Any]:

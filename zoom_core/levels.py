@@ -104,9 +104,7 @@ class ZoomLevels(Sequence):
         for name, size in (("height", height), ("width", width)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}.")
-        insets = tuple(
-            snap(height, width, level.zoom, level.center) for level in self._levels[1:]
-        )
+        insets = tuple(snap(height, width, level.zoom, level.center) for level in self._levels[1:])
         return Geometry(height, width, insets)
 
     def __len__(self) -> int:
@@ -119,11 +117,7 @@ class ZoomLevels(Sequence):
         return iter(self._levels)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, ZoomLevels)
-            and self._levels == other._levels
-            and self._geometry == other._geometry
-        )
+        return isinstance(other, ZoomLevels) and self._levels == other._levels and self._geometry == other._geometry
 
     def __hash__(self) -> int:
         return hash((self._levels, self._geometry))
@@ -134,8 +128,7 @@ class ZoomLevels(Sequence):
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, text and numbers, for a file's metadata."""
         levels = [
-            {"prompt": l.prompt, "negative": l.negative, "zoom": l.zoom, "center": list(l.center)}
-            for l in self._levels
+            {"prompt": l.prompt, "negative": l.negative, "zoom": l.zoom, "center": list(l.center)} for l in self._levels
         ]
         return {"levels": levels, "geometry": self._geometry.to_json() if self._geometry else None}
 

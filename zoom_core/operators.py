@@ -57,9 +57,7 @@ def downscale(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     for name, size, available in (("height", height, image.shape[-2]), ("width", width, image.shape[-1])):
         if not 1 <= size <= available:
             raise ValueError(f"{name} must be from 1 to {available} (D makes images smaller), got {size}.")
-    vertical, horizontal = (
-        Axis.of_resize(size, count) for size, count in zip(image.shape[-2:], (height, width))
-    )
+    vertical, horizontal = (Axis.of_resize(size, count) for size, count in zip(image.shape[-2:], (height, width)))
     return axes.apply("reduce", image.to(compute_dtype(image)), vertical, horizontal).to(image.dtype)
 
 

@@ -142,9 +142,7 @@ class CameraPath:
             scales = [size[axis] for size in sizes]
             fixed = [_fixed_point(start[axis], scale) for start, scale in zip(starts, scales)]
             knots = _knots(fixed) if fixed else []
-            self._axes.append(
-                [_Segment.solve(*values) for values in zip(scales, fixed, knots, knots[1:])]
-            )
+            self._axes.append([_Segment.solve(*values) for values in zip(scales, fixed, knots, knots[1:])])
 
     def view(self, zoom: float) -> View:
         """What the camera sees at `zoom`, in levels: 0 is level 0 whole, N - 1 the innermost whole.
@@ -160,9 +158,7 @@ class CameraPath:
         if t == 0:
             return View(level, 0.0, 0.0, 1.0, 1.0)
         horizontal, vertical = (axis[level] for axis in self._axes)
-        return View(
-            level, horizontal.start(t), vertical.start(t), horizontal.scale**t, vertical.scale**t
-        )
+        return View(level, horizontal.start(t), vertical.start(t), horizontal.scale**t, vertical.scale**t)
 
     def aim(self, zoom: float) -> tuple[float, float]:
         """The point (x, y) of the picture, 0..1, that stands still while zooming through `zoom`."""

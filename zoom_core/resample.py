@@ -160,9 +160,7 @@ class Workspace:
         return self._buffers[name][:count].view(shape)
 
 
-def draw(
-    layer: torch.Tensor, rows: list[Tile], columns: list[Tile], out: torch.Tensor, workspace: Workspace
-) -> None:
+def draw(layer: torch.Tensor, rows: list[Tile], columns: list[Tile], out: torch.Tensor, workspace: Workspace) -> None:
     """One strip of a resampled layer [C, H, W], into out: contiguous [C, all rows of `rows`, width].
 
     rows: neighbouring row tiles, the strip. columns: neighbouring column tiles; they are written

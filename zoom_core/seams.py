@@ -157,9 +157,7 @@ def feather_seams(
         vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
         if not (vertical.count and horizontal.count):
             continue
-        misfit = inset_view(layers[i - 1], vertical, horizontal) - axes.apply(
-            "reduce", layers[i], vertical, horizontal
-        )
+        misfit = inset_view(layers[i - 1], vertical, horizontal) - axes.apply("reduce", layers[i], vertical, horizontal)
         correction = _near_border(misfit, feather / 100)
         layers[i] += axes.apply("expand", correction, vertical, horizontal)
         if on_level:

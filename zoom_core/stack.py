@@ -76,9 +76,7 @@ class ZoomStack:
         if not bool(torch.isfinite(layers.sum(dtype=torch.float32))):
             raise ValueError("layers must hold finite numbers, got NaN or infinity.")
         self.geometry, self.levels = geometry, levels
-        self.layers = fill_insets(
-            layers.to(torch.float32, copy=True, memory_format=torch.contiguous_format), geometry
-        )
+        self.layers = fill_insets(layers.to(torch.float32, copy=True, memory_format=torch.contiguous_format), geometry)
 
     def __len__(self) -> int:
         return len(self.geometry)

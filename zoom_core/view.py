@@ -248,9 +248,7 @@ class StackRenderer:
 class _Part:
     """One level's share of a view: its tiles for the output rows and columns that it covers."""
 
-    def __init__(
-        self, layer: torch.Tensor, rows: list[Tile], columns: list[Tile], strip: int, workspace: Workspace
-    ):
+    def __init__(self, layer: torch.Tensor, rows: list[Tile], columns: list[Tile], strip: int, workspace: Workspace):
         self._layer, self._columns, self._strip, self._workspace = layer, columns, strip, workspace
         self._rows: dict[int, list[Tile]] = {}
         for tile in rows:
@@ -272,9 +270,7 @@ class _Part:
         draw(self._layer, self._rows[begin // self._strip], columns, out, self._workspace)
 
 
-def render_view(
-    stack: ZoomStack, zoom: float, height: int, width: int, fit: str = "crop"
-) -> torch.Tensor:
+def render_view(stack: ZoomStack, zoom: float, height: int, width: int, fit: str = "crop") -> torch.Tensor:
     """The view of a stack at a real zoom: [C, height, width] float32 in 0..1, on the stack's device.
 
     zoom: in levels; 0 shows level 0 whole, N - 1 the innermost level whole, 1.5 lies halfway in

@@ -29,10 +29,12 @@ def paint_cluster(x, y, px, look: Look, nested: bool):
         phase = np.arctan2(dy / flat, dx)
         arms = 0.6 + 0.4 * np.cos(2 * (phase - 2.5 * np.log(r + 0.08)))
         disc = np.exp(-r / 0.11) * np.where(h > 0.45, arms, 1.0) * smooth(0.5, 0.35, f1)
-        core = np.exp(-(r / 0.09) ** 2)
+        core = np.exp(-((r / 0.09) ** 2))
         keep = (np.modf(h * 17.0 + g * 5.0)[0] < count * (0.35 + 0.65 * haze)).astype(np.float32)
         tone = mix(main, look.second_tones[1], (np.modf(g * 13.0)[0] > 0.72).astype(np.float32))
-        color += (keep * power * disc)[..., None] * tone * 1.15 + (keep * power * core)[..., None] * np.asarray(light, np.float32)
+        color += (keep * power * disc)[..., None] * tone * 1.15 + (keep * power * core)[..., None] * np.asarray(
+            light, np.float32
+        )
     color += 0.6 * stars(x, y, px, look.seed + 5, 0.12, 0.09)
     return color, smooth(0.95, 0.75, np.hypot(x, y))
 
@@ -48,25 +50,27 @@ def paint_galaxy(x, y, px, look: Look, nested: bool):
     arms = 2 + int(v[1] * 2.6)
     twist = (2.0 + 2.2 * v[2]) * (1 if v[3] > 0.5 else -1)
     if look.variant == "elliptical":
-        disc, core, lane = 1.3 * np.exp(-r / 0.11), np.exp(-(r / 0.09) ** 2), 0.0 * r
+        disc, core, lane = 1.3 * np.exp(-r / 0.11), np.exp(-((r / 0.09) ** 2)), 0.0 * r
     elif look.variant == "ring":
-        disc = 1.25 * np.exp(-((r - 0.29 - 0.02 * cloud) / 0.055) ** 2) * (1 + 0.5 * cloud) + 0.3 * np.exp(-r / 0.1)
-        core, lane = np.exp(-(r / 0.055) ** 2), 0.0 * r
+        disc = 1.25 * np.exp(-(((r - 0.29 - 0.02 * cloud) / 0.055) ** 2)) * (1 + 0.5 * cloud) + 0.3 * np.exp(-r / 0.1)
+        core, lane = np.exp(-((r / 0.055) ** 2)), 0.0 * r
     else:
         bar = 0.0
         if look.variant == "barred":
-            bar = np.exp(-(ay / 0.028) ** 2) * smooth(0.17, 0.11, np.abs(ax))
+            bar = np.exp(-((ay / 0.028) ** 2)) * smooth(0.17, 0.11, np.abs(ax))
         wind = phase - twist * np.log(r + 0.03) + 0.25 * cloud
         arm = (0.5 + 0.5 * np.cos(arms * wind)) ** 2
         lane = (0.5 + 0.5 * np.cos(arms * wind + 1.4)) ** 6 * smooth(0.05, 0.14, r)
         disc = np.exp(-r / 0.2) * (0.16 + 1.7 * arm * (0.75 + 0.6 * cloud)) * smooth(0.5, 0.36, r) + bar
-        core = np.exp(-(r / 0.06) ** 2) + 0.4 * np.exp(-r / 0.05)
+        core = np.exp(-((r / 0.06) ** 2)) + 0.4 * np.exp(-r / 0.05)
     color = SPACE + 0.9 * stars(x, y, px, look.seed + 3, 0.3, 0.06)
     glow = np.clip(disc, 0, 1.6)
     color = color + glow[..., None] * mix(main, light, np.clip(glow - 0.45, 0, 1))
     color *= (1 - 0.55 * np.clip(lane, 0, 1) * smooth(0.0, 0.4, glow))[..., None]
     knots, h, _ = spots(ax, ay, px, 0.045, 0.009, look.seed + 8)
-    color += (knots * smooth(0.25, 0.8, glow) * smooth(0.5, 0.8, h))[..., None] * np.asarray(look.second_tones[0], np.float32)
+    color += (knots * smooth(0.25, 0.8, glow) * smooth(0.5, 0.8, h))[..., None] * np.asarray(
+        look.second_tones[0], np.float32
+    )
     color += core[..., None] * np.array((1.0, 0.93, 0.78), np.float32) * 0.95
     return color, smooth(0.8, 0.36, np.hypot(x, y))
 
@@ -79,7 +83,7 @@ def paint_nebula(x, y, px, look: Look, nested: bool):
     gas = fbm(x * 4 + 1.1 * wx, y * 4 + 1.1 * wy, look.seed + 2, 4 * px, 5, 0.55)
     ridge = 1.0 - np.abs(fbm(x * 5 - wx, y * 5 + wy, look.seed + 3, 5 * px, 4)) * 2.2
     thin = look.variant == "stars"
-    body = np.clip(0.5 + 0.8 * gas, 0, 1) * (0.25 + 0.9 * np.exp(-(r / 0.42) ** 2)) * (0.4 if thin else 1.0)
+    body = np.clip(0.5 + 0.8 * gas, 0, 1) * (0.25 + 0.9 * np.exp(-((r / 0.42) ** 2))) * (0.4 if thin else 1.0)
     color = mix(SPACE, dark, smooth(0.03, 0.35, body))
     color = color * (1 - smooth(0.25, 0.75, body))[..., None] + (smooth(0.25, 0.75, body))[..., None] * main
     rim = np.clip(ridge, 0, 1) ** 4 * smooth(0.15, 0.5, body)
@@ -90,9 +94,9 @@ def paint_nebula(x, y, px, look: Look, nested: bool):
     color += stars(x, y, px, look.seed + 9, 0.75 if thin else 0.3, 0.045) * (1.5 if thin else 1.1)
     if thin:
         amount, h, g = spots(x, y, px, 0.085, 0.011, look.seed + 12)
-        near = (g < np.exp(-(r / 0.3) ** 2)).astype(np.float32)
+        near = (g < np.exp(-((r / 0.3) ** 2))).astype(np.float32)
         color += (1.4 * near * amount)[..., None] * mix(light, main, 0.5 * h)
-    color += (0.5 * np.exp(-(r / 0.11) ** 2))[..., None] * light
+    color += (0.5 * np.exp(-((r / 0.11) ** 2)))[..., None] * light
     return color, smooth(0.85, 0.25, r)
 
 
@@ -111,7 +115,7 @@ def paint_system(x, y, px, look: Look, nested: bool):
     orbits += [q for q in (0.13 + step * n for n in range(5)) if not nested or abs(q - away) > 0.06]
     wide = max(0.0035, 0.6 * px)
     for n, q in enumerate(orbits):
-        line = np.exp(-((r - q) / wide) ** 2) * min(1.0, 0.0035 / wide + 0.25)
+        line = np.exp(-(((r - q) / wide) ** 2)) * min(1.0, 0.0035 / wide + 0.25)
         color += (0.55 * line)[..., None] * mix(np.full(3, 0.75, np.float32), light, np.full_like(r, 0.5))
         if nested and n == 0:
             continue
@@ -126,11 +130,13 @@ def paint_system(x, y, px, look: Look, nested: bool):
     if look.variant == "belt":
         rocks, h, g = spots(phase * 0.3, r, px, 0.014, 0.0035, look.seed + 4)
         q = 0.24 if not nested else 0.2
-        color += (rocks * np.exp(-((r - q) / 0.025) ** 2) * (g < 0.8))[..., None] * np.array((0.8, 0.72, 0.6), np.float32)
+        color += (rocks * np.exp(-(((r - q) / 0.025) ** 2)) * (g < 0.8))[..., None] * np.array(
+            (0.8, 0.72, 0.6), np.float32
+        )
     size = 0.06 + 0.02 * v[4]
-    color += (0.8 * np.exp(-(r / (1.7 * size)) ** 1.2))[..., None] * main
+    color += (0.8 * np.exp(-((r / (1.7 * size)) ** 1.2)))[..., None] * main
     color = mix(color, light, smooth(size + px, size * 0.9 - px, r) * 0.95)
-    color += (0.5 * np.exp(-(r / size) ** 2))[..., None]
+    color += (0.5 * np.exp(-((r / size) ** 2)))[..., None]
     return color, smooth(0.85, 0.3, np.hypot(x, y))
 
 
@@ -188,10 +194,15 @@ def paint_planet(x, y, px, look: Look, nested: bool, land: Look):
     lit = np.clip((x * lx + y * ly) / size + z * lz, 0, 1) ** 0.75
     face = surface(x * bulge * (0.4 / size), y * bulge * (0.4 / size), px * 0.4 / size, look, land)
     face = face * (0.05 + 1.08 * lit)[..., None]
-    air = np.asarray({"ocean": (0.45, 0.7, 1), "living": (0.45, 0.7, 1), "lava": (1, 0.4, 0.15)}.get(look.variant, look.tones[0]), np.float32)
+    air = np.asarray(
+        {"ocean": (0.45, 0.7, 1), "living": (0.45, 0.7, 1), "lava": (1, 0.4, 0.15)}.get(look.variant, look.tones[0]),
+        np.float32,
+    )
     face = face + (0.55 * (1 - z) ** 3 * lit)[..., None] * air
     edge = size * (np.sqrt(r2) - 1)
-    color += (0.4 * np.exp(-np.clip(edge, 0, 9) / 0.02) * np.clip(0.3 + (x * lx + y * ly) / size, 0, 1))[..., None] * air
+    color += (0.4 * np.exp(-np.clip(edge, 0, 9) / 0.02) * np.clip(0.3 + (x * lx + y * ly) / size, 0, 1))[
+        ..., None
+    ] * air
     inside = smooth(0.7 * px, -0.7 * px, edge)
     color = mix(color, face, inside)
     if look.extra == "ring":
@@ -199,7 +210,11 @@ def paint_planet(x, y, px, look: Look, nested: bool, land: Look):
         flat = 0.2 + 0.22 * v[7]
         q = np.hypot(ax, ay / flat)
         band = smooth(0.345, 0.355 + px, q) * smooth(0.49, 0.475 - px, q)
-        gaps = 0.72 + 0.28 * np.sin(q * 130 + 5 * v[1]) * smooth(0.02, 0.005, px) - 0.6 * np.exp(-((q - 0.43) / 0.008) ** 2)
+        gaps = (
+            0.72
+            + 0.28 * np.sin(q * 130 + 5 * v[1]) * smooth(0.02, 0.005, px)
+            - 0.6 * np.exp(-(((q - 0.43) / 0.008) ** 2))
+        )
         front = np.where(ay > 0, 1.0, 1.0 - inside)
         tone = mix(look.tones[0], (0.95, 0.88, 0.74), np.full_like(q, 0.5))
         color = mix(color, tone * (0.35 + 0.65 * gaps)[..., None], 0.9 * band * front * np.clip(gaps, 0.2, 1))

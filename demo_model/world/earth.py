@@ -6,8 +6,12 @@ from .looks import TONES, Look
 from .noise import cells, fbm, mix, smooth, spots, turn
 
 SNOW = np.array((0.95, 0.97, 1.0), np.float32)
-GRASS = {"spring": (0.5, 0.76, 0.28), "summer": (0.36, 0.6, 0.2),
-         "autumn": (0.66, 0.5, 0.22), "winter": (0.9, 0.93, 0.97)}
+GRASS = {
+    "spring": (0.5, 0.76, 0.28),
+    "summer": (0.36, 0.6, 0.2),
+    "autumn": (0.66, 0.5, 0.22),
+    "winter": (0.9, 0.93, 0.97),
+}
 
 
 def lighting(color, look: Look, x, y):
@@ -41,11 +45,17 @@ def paint_continent(x, y, px, look: Look, nested: bool):
     fine = fbm(x * 15, y * 15, look.seed + 2, 15 * px, 4)
     water = mix(deep, sea, smooth(-0.55, -0.06, height))
     water = mix(water, sea_light, 0.65 * smooth(-0.1, 0.0, height))
-    ground = mix(np.asarray(TONES["golden"][0], np.float32) * 0.95, main * 0.92, smooth(0.0, 0.05, height + 0.02 * fine))
+    ground = mix(
+        np.asarray(TONES["golden"][0], np.float32) * 0.95, main * 0.92, smooth(0.0, 0.05, height + 0.02 * fine)
+    )
     ground = mix(ground, 0.62 * main + 0.3 * dark, smooth(0.08, 0.3, height + 0.25 * fine))
     ground = mix(ground, light * np.array((0.86, 0.8, 0.74), np.float32), smooth(0.3, 0.5, height + 0.2 * fine))
     ground = mix(ground, SNOW, smooth(0.5, 0.6, height + 0.22 * fine))
-    relief = height - (0.62 * fbm((x - 0.012) * 3.4, (y - 0.012) * 3.4, look.seed, 3.4 * px, 7, 0.56)) if look.variant != "islands" else fine * 0.1
+    relief = (
+        height - (0.62 * fbm((x - 0.012) * 3.4, (y - 0.012) * 3.4, look.seed, 3.4 * px, 7, 0.56))
+        if look.variant != "islands"
+        else fine * 0.1
+    )
     shade = 1.0 + np.clip(1.6 * (fine * 0.12 + 0 * relief), -0.25, 0.25)
     ground = ground * shade[..., None]
     river = smooth(0.035, 0.012, np.abs(fbm(x * 4 + 5, y * 4, look.seed + 3, 4 * px, 5))) * smooth(0.5, 0.1, height)
@@ -76,7 +86,9 @@ def paint_coast(x, y, px, look: Look, nested: bool):
     color = mix(deep, water, smooth(-0.5, -0.12, s))
     color = mix(color, shallow, smooth(-0.2, -0.01, s))
     color = color * (1 + 0.10 * ripple * smooth(0.0, -0.05, s))[..., None]
-    surf = np.exp(-((s + 0.018 + 0.012 * fine) / 0.012) ** 2) + 0.6 * np.exp(-((s + 0.07 + 0.02 * rough + 0.02 * fine) / 0.008) ** 2)
+    surf = np.exp(-(((s + 0.018 + 0.012 * fine) / 0.012) ** 2)) + 0.6 * np.exp(
+        -(((s + 0.07 + 0.02 * rough + 0.02 * fine) / 0.008) ** 2)
+    )
     color = mix(color, (1.0, 1.0, 1.0), np.clip(surf, 0, 0.95))
     shore = sand * (0.92 + 0.12 * fine)[..., None]
     color = mix(color, shore, smooth(-0.006 - px, 0.006 + px, s))
@@ -85,7 +97,7 @@ def paint_coast(x, y, px, look: Look, nested: bool):
         edge = 0.05
         rock = mix((0.5, 0.45, 0.4), (0.74, 0.69, 0.62), smooth(-0.4, 0.5, fine))
         color = mix(color, rock, smooth(0.0, 0.012, s))
-        color = color * (1 - 0.35 * np.exp(-((s - 0.045) / 0.012) ** 2))[..., None]
+        color = color * (1 - 0.35 * np.exp(-(((s - 0.045) / 0.012) ** 2)))[..., None]
     season = look.season or "summer"
     grass = np.asarray(GRASS[season], np.float32) * (0.92 + 0.16 * fine)[..., None]
     inland = smooth(edge - 0.015, edge + 0.03, s + 0.03 * fine)
@@ -93,8 +105,15 @@ def paint_coast(x, y, px, look: Look, nested: bool):
     f1, _, dx, dy, h, g = cells(x / 0.06, y / 0.06, look.seed + 5, 0.85)
     wood = smooth(0.16, 0.36, s + 0.12 * rough + 0.1 * fine)
     crown = smooth(0.5, 0.34, f1) * (g < 0.25 + 0.75 * wood) * smooth(edge + 0.03, edge + 0.07, s)
-    tree = np.asarray({"spring": (0.36, 0.66, 0.22), "summer": (0.12, 0.42, 0.14),
-                       "autumn": (0.82, 0.42, 0.12), "winter": (0.42, 0.5, 0.52)}[season], np.float32)
+    tree = np.asarray(
+        {
+            "spring": (0.36, 0.66, 0.22),
+            "summer": (0.12, 0.42, 0.14),
+            "autumn": (0.82, 0.42, 0.12),
+            "winter": (0.42, 0.5, 0.52),
+        }[season],
+        np.float32,
+    )
     color = mix(color, tree * (0.75 + 0.45 * h - 0.5 * (dx + dy))[..., None], 0.95 * crown)
     return lighting(color, look, x, y), smooth(0.92, 0.6, np.hypot(x, y))
 
@@ -131,8 +150,12 @@ def crowns(x, y, px, look: Look, width: float, seed: int):
 def floor(x, y, px, look: Look):
     """The ground between trees."""
     fine = fbm(x * 18, y * 18, look.seed + 31, 18 * px, 4)
-    base = {"spring": (0.3, 0.5, 0.17), "summer": (0.12, 0.26, 0.09),
-            "autumn": (0.36, 0.2, 0.09), "winter": (0.74, 0.8, 0.9)}[look.season]
+    base = {
+        "spring": (0.3, 0.5, 0.17),
+        "summer": (0.12, 0.26, 0.09),
+        "autumn": (0.36, 0.2, 0.09),
+        "winter": (0.74, 0.8, 0.9),
+    }[look.season]
     return np.asarray(base, np.float32) * (0.85 + 0.4 * fine)[..., None]
 
 
@@ -155,7 +178,11 @@ def paint_forest(x, y, px, look: Look, nested: bool):
             color = mix(color, (0.78, 0.66, 0.46), smooth(0.034 + px, 0.026 - px, gap))
         else:
             d = np.hypot(ax - 0.3, ay - 0.06) + 0.06 * fbm(x * 6, y * 6, look.seed + 41, 6 * px, 3)
-            color = mix(color, np.asarray(GRASS[look.season], np.float32) * (0.95 + 0.1 * bend)[..., None], smooth(0.17, 0.15, d))
+            color = mix(
+                color,
+                np.asarray(GRASS[look.season], np.float32) * (0.95 + 0.1 * bend)[..., None],
+                smooth(0.17, 0.15, d),
+            )
     return lighting(color, look, x, y), smooth(0.92, 0.62, np.hypot(x, y))
 
 
@@ -192,7 +219,11 @@ def paint_tree(x, y, px, look: Look, nested: bool):
         for o, (size, base) in enumerate(((0.125, 0.62), (0.07, 0.82), (0.045, 1.0))):
             f1, f2, dx, dy, h, g = cells(x / size + 3.3 * o, y / size, look.seed + 20 + o, 0.9)
             blob = smooth(0.56 + px / size, 0.42 - px / size, f1) * (h > 0.12 * o)
-            tone = mix(main, s_main, (g > 0.66).astype(np.float32)) if look.extra != "blossom" else mix(main, s_light, (g > 0.25 + 0.2 * (2 - o)).astype(np.float32))
+            tone = (
+                mix(main, s_main, (g > 0.66).astype(np.float32))
+                if look.extra != "blossom"
+                else mix(main, s_light, (g > 0.25 + 0.2 * (2 - o)).astype(np.float32))
+            )
             dome = base * shade * np.clip(1.0 - 0.55 * (dx + dy) - 0.5 * f1 * f1 + 0.25 * (h - 0.5), 0.4, 1.5)
             body = mix(body, mix(tone, light, 0.4 * smooth(0.95, 1.3, dome)) * dome[..., None], blob)
         if look.season == "winter":

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from .earth import lighting
 from .looks import Look
 from .noise import cells, fbm, mix, smooth, spots, turn
-from .earth import lighting
 
 
 def blade(x, y, look: Look):
@@ -14,12 +14,17 @@ def blade(x, y, look: Look):
         lobes = 0.30 + 0.105 * np.cos(5 * a) + 0.035 * np.cos(15 * a) - 0.05 * np.cos(a)
         return r - np.where(np.abs(a) > 2.75, 0.15, lobes) * 1.02
     if look.variant == "heart":
-        return r - 0.29 * (1.18 - 0.38 * np.cos(a) ** 3 + 0.42 * np.exp(-((a) / 0.35) ** 2) - 0.5 * np.exp(-((np.abs(a) - np.pi) / 0.3) ** 2))
+        return r - 0.29 * (
+            1.18
+            - 0.38 * np.cos(a) ** 3
+            + 0.42 * np.exp(-(((a) / 0.35) ** 2))
+            - 0.5 * np.exp(-(((np.abs(a) - np.pi) / 0.3) ** 2))
+        )
     if look.variant == "round":
         return r - 0.36 + 0.012 * np.cos(18 * a)
     width = 0.12 if look.variant == "long" else 0.215
     t = np.clip((x + 0.42) / 0.84, 0, 1)
-    half = width * np.clip(np.sin(np.pi * t ** 0.8), 0, 1) ** 0.8 * 1.15
+    half = width * np.clip(np.sin(np.pi * t**0.8), 0, 1) ** 0.8 * 1.15
     return np.where((x > -0.42) & (x < 0.42), np.abs(y) - half, 1.0)
 
 
@@ -28,9 +33,16 @@ def paint_leaf(x, y, px, look: Look, nested: bool):
     light, main, dark = (np.asarray(t, np.float32) for t in look.tones)
     ax, ay = turn(x, y, look.turn)
     f1, _, dx, dy, h, g = cells(x * 4.2 + 3, y * 4.2, look.seed, 0.9)
-    back = {"spring": (0.22, 0.42, 0.12), "summer": (0.07, 0.23, 0.08),
-            "autumn": (0.28, 0.13, 0.05), "winter": (0.78, 0.84, 0.92)}[look.season]
-    color = np.asarray(back, np.float32) * (0.55 + 0.75 * h * smooth(0.8, 0.2, f1) + 0.15 * fbm(x * 9, y * 9, look.seed + 1, 9 * px, 3))[..., None]
+    back = {
+        "spring": (0.22, 0.42, 0.12),
+        "summer": (0.07, 0.23, 0.08),
+        "autumn": (0.28, 0.13, 0.05),
+        "winter": (0.78, 0.84, 0.92),
+    }[look.season]
+    color = (
+        np.asarray(back, np.float32)
+        * (0.55 + 0.75 * h * smooth(0.8, 0.2, f1) + 0.15 * fbm(x * 9, y * 9, look.seed + 1, 9 * px, 3))[..., None]
+    )
     sx, sy = turn(x - 0.03, y - 0.03, look.turn)
     color = color * (1 - 0.55 * smooth(0.04, -0.04, blade(sx, sy, look)))[..., None]
     edge = blade(ax, ay, look)
@@ -85,7 +97,9 @@ def paint_tissue(x, y, px, look: Look, nested: bool):
     body = mix(light * 0.92, main, 0.25 + 0.5 * h) * (1.02 - 0.25 * f1 - 0.12 * (dx + dy))[..., None]
     dots, q, o = spots(ax, ay, px, 0.055, 0.0115, look.seed + 2)
     green = np.asarray(0.75 * main + 0.1 * dark, np.float32)
-    body = mix(body, green * (0.7 + 0.4 * q)[..., None], 0.9 * smooth(0.25, 0.6, dots) * (o < 0.75) * smooth(0.12, 0.24, wall))
+    body = mix(
+        body, green * (0.7 + 0.4 * q)[..., None], 0.9 * smooth(0.25, 0.6, dots) * (o < 0.75) * smooth(0.12, 0.24, wall)
+    )
     core = smooth(0.17 + edge, 0.13 - edge, np.hypot(dx + 0.1, dy - 0.08)) * (g > 0.35)
     body = mix(body, nucleus + 0.12, 0.9 * core)
     thick = 0.13 if look.variant == "wall" else 0.22
@@ -112,7 +126,9 @@ def paint_cell(x, y, px, look: Look, nested: bool):
     fine = fbm(x * 14, y * 14, look.seed + 1, 14 * px, 4)
     outside = np.asarray((0.02, 0.03, 0.05) if glow else 0.82 * light + 0.12 * main, np.float32)
     color = outside * (0.95 + 0.12 * fine)[..., None]
-    inner = mix(main * (0.62 if glow else 0.9), light * (0.6 if glow else 0.97), np.clip(0.5 + 0.5 * fine - 0.4 * (x + y), 0, 1))
+    inner = mix(
+        main * (0.62 if glow else 0.9), light * (0.6 if glow else 0.97), np.clip(0.5 + 0.5 * fine - 0.4 * (x + y), 0, 1)
+    )
     if glow:
         strands = 1 - np.abs(fbm(ax * 7, ay * 7, look.seed + 5, 7 * px, 4)) * 3
         inner = 0.55 * inner + (0.6 * np.clip(strands, 0, 1) ** 2)[..., None] * light
@@ -134,10 +150,14 @@ def paint_cell(x, y, px, look: Look, nested: bool):
     ball = core * (1.25 - 1.9 * ((x - y * 0) * 0.5 + y * 0.5) + 0.28 * fine)[..., None]
     inner = mix(inner, core_dark, 0.8 * smooth(size + 0.02 + px, size + 0.008 - px, q))
     inner = mix(inner, ball, smooth(size + px, size - px, q))
-    inner = mix(inner, core_dark if not glow else core_light, 0.9 * smooth(0.048 + px, 0.04 - px, np.hypot(ax - nx - 0.03, ay - ny - 0.02)))
+    inner = mix(
+        inner,
+        core_dark if not glow else core_light,
+        0.9 * smooth(0.048 + px, 0.04 - px, np.hypot(ax - nx - 0.03, ay - ny - 0.02)),
+    )
     color = mix(color, inner, smooth(0.8 * px, -0.8 * px, reach))
     wide = 0.03 if plant else 0.016
-    skin = np.exp(-(reach / max(wide, px)) ** 2)
+    skin = np.exp(-((reach / max(wide, px)) ** 2))
     color = mix(color, main * 0.75 + 0.25 * dark if not glow else light, 0.9 * skin)
     cover = smooth(0.05, 0.02, reach) if nested else smooth(0.9, 0.66, np.hypot(x, y))
     return color, cover

@@ -4,8 +4,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-KINDS = ("galaxy cluster", "galaxy", "nebula", "star system", "planet", "continent",
-         "coast", "forest", "tree", "leaf", "tissue", "cell")
+KINDS = (
+    "galaxy cluster",
+    "galaxy",
+    "nebula",
+    "star system",
+    "planet",
+    "continent",
+    "coast",
+    "forest",
+    "tree",
+    "leaf",
+    "tissue",
+    "cell",
+)
 
 # Colour words and the light, middle and dark tone each stands for.
 TONES = {
@@ -39,11 +51,11 @@ class Look:
     variant: str
     color: str
     second: str = ""
-    extra: str = ""        # ring, river, drops ...: something one can see and name
+    extra: str = ""  # ring, river, drops ...: something one can see and name
     season: str = ""
-    light: str = ""        # "", sunset, night, mist
+    light: str = ""  # "", sunset, night, mist
     seed: int = 0
-    turn: float = 0.0      # radians; the direction of arms, shores, veins
+    turn: float = 0.0  # radians; the direction of arms, shores, veins
     values: tuple = field(default_factory=tuple)  # eight free uniform numbers for the layout
 
     @property
@@ -71,9 +83,20 @@ def looks(seed: int, apart: bool = False) -> list[Look]:
     out = []
 
     def add(variant, color, second="", extra="", season="", light=""):
-        out.append(Look(len(out), variant, color, second, extra, season, light,
-                        int(rng.integers(1 << 30)), float(rng.uniform(0, 2 * np.pi)),
-                        tuple(float(v) for v in rng.uniform(size=8))))
+        out.append(
+            Look(
+                len(out),
+                variant,
+                color,
+                second,
+                extra,
+                season,
+                light,
+                int(rng.integers(1 << 30)),
+                float(rng.uniform(0, 2 * np.pi)),
+                tuple(float(v) for v in rng.uniform(size=8)),
+            )
+        )
 
     space = ("blue", "golden", "red", "purple", "pink", "turquoise", "white", "orange", "green")
     hue = _pick(rng, *space)
@@ -86,20 +109,34 @@ def looks(seed: int, apart: bool = False) -> list[Look]:
     variant = _pick(rng, "ocean", "ocean", "living", "living", "desert", "ice", "gas", "gas", "lava")
     if not apart:
         variant = _pick(rng, "ocean", "living")
-    color = {"ocean": "blue", "living": "blue", "ice": "white", "lava": "black",
-             "desert": _pick(rng, "orange", "red", "golden", "brown"),
-             "gas": _pick(rng, "orange", "golden", "blue", "purple", "pink", "turquoise", "green", "red"),
-             }[variant]
-    second = {"ocean": "green", "living": "green", "ice": "blue", "lava": "red",
-              "desert": "brown", "gas": _pick(rng, "white", "brown", "golden", "red", "white")}[variant]
+    color = {
+        "ocean": "blue",
+        "living": "blue",
+        "ice": "white",
+        "lava": "black",
+        "desert": _pick(rng, "orange", "red", "golden", "brown"),
+        "gas": _pick(rng, "orange", "golden", "blue", "purple", "pink", "turquoise", "green", "red"),
+    }[variant]
+    second = {
+        "ocean": "green",
+        "living": "green",
+        "ice": "blue",
+        "lava": "red",
+        "desert": "brown",
+        "gas": _pick(rng, "white", "brown", "golden", "red", "white"),
+    }[variant]
     add(variant, color, second, "ring" if rng.random() < 0.3 else "")
 
     season = _pick(rng, "spring", "summer", "autumn", "winter")
     light = _pick(rng, "", "", "", "", "", "sunset", "night", "mist")
     land = {"desert": color if variant == "desert" else "golden"}.get(variant)
     if land is None:
-        land = {"winter": "white", "autumn": _pick(rng, "brown", "orange"),
-                "spring": "green", "summer": _pick(rng, "green", "green", "golden", "red")}[season]
+        land = {
+            "winter": "white",
+            "autumn": _pick(rng, "brown", "orange"),
+            "spring": "green",
+            "summer": _pick(rng, "green", "green", "golden", "red"),
+        }[season]
     sea = _pick(rng, "blue", "blue", "blue", "turquoise", _pick(rng, "purple", "green"))
     add(_pick(rng, "continent", "continent", "islands"), land, sea, _pick(rng, "", "clouds", "clouds"), season, light)
     sand = _pick(rng, "golden", "golden", "white", "black", "red")
@@ -110,14 +147,23 @@ def looks(seed: int, apart: bool = False) -> list[Look]:
         leafage, mate = ("white", "green") if season == "winter" else ("green", "green")
     add(wood, leafage, mate, _pick(rng, "", "", "river", "path", "clearing"), season, light)
     add(wood, leafage, mate, "blossom" if season == "spring" and mate in ("pink", "white") else "", season, light)
-    blade = {"spring": "green", "summer": "green", "autumn": leafage,
-             "winter": _pick(rng, "brown", "green")}[season]
+    blade = {"spring": "green", "summer": "green", "autumn": leafage, "winter": _pick(rng, "brown", "green")}[season]
     if rng.random() < 0.25:
         blade = _pick(rng, "red", "purple", "yellow", "green", "orange")
     blade = {"golden": "yellow", "white": "green", "pink": "red"}.get(blade, blade)
-    add(_pick(rng, "oval", "oval", "maple", "heart", "round", "long"), blade, mate,
-        "drops" if rng.random() < 0.3 else "", season, light if light in ("sunset", "night") else "")
+    add(
+        _pick(rng, "oval", "oval", "maple", "heart", "round", "long"),
+        blade,
+        mate,
+        "drops" if rng.random() < 0.3 else "",
+        season,
+        light if light in ("sunset", "night") else "",
+    )
     stain = _pick(rng, blade, "green", "purple", "pink", "blue", "turquoise") if apart else blade
     add(_pick(rng, "wall", "wall", "round"), stain, _pick(rng, "green", "purple", "red", "blue"))
-    add(_pick(rng, "plant", "plant", "animal", "glowing" if apart else "plant"), stain, _pick(rng, "purple", "blue", "red", "orange", "pink"))
+    add(
+        _pick(rng, "plant", "plant", "animal", "glowing" if apart else "plant"),
+        stain,
+        _pick(rng, "purple", "blue", "red", "orange", "pink"),
+    )
     return out

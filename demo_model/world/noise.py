@@ -81,8 +81,7 @@ def cells(x: Array, y: Array, seed: int, jitter: float = 0.8):
             f1 = np.where(near, d, f1)
             bx, by = np.where(near, cx, bx), np.where(near, cy, by)
             bi, bj = np.where(near, i, bi), np.where(near, j, bj)
-    return (np.sqrt(f1), np.sqrt(f2), bx, by,
-            hash01(bi, bj, seed + 104729), hash01(bi, bj, seed + 15485863))
+    return (np.sqrt(f1), np.sqrt(f2), bx, by, hash01(bi, bj, seed + 104729), hash01(bi, bj, seed + 15485863))
 
 
 def spots(x: Array, y: Array, px: float, cell: float, radius: float, seed: int):

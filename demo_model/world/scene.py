@@ -10,10 +10,22 @@ from .earth import paint_coast, paint_continent, paint_forest, paint_tree
 from .life import paint_cell, paint_leaf, paint_tissue
 from .looks import KINDS, Look, looks
 
-STEP = 4.0          # one kind after another, by a factor of 4
-SAMPLES = 2         # colour samples along a pixel's side
-PAINTERS = (paint_cluster, paint_galaxy, paint_nebula, paint_system, paint_planet, paint_continent,
-            paint_coast, paint_forest, paint_tree, paint_leaf, paint_tissue, paint_cell)
+STEP = 4.0  # one kind after another, by a factor of 4
+SAMPLES = 2  # colour samples along a pixel's side
+PAINTERS = (
+    paint_cluster,
+    paint_galaxy,
+    paint_nebula,
+    paint_system,
+    paint_planet,
+    paint_continent,
+    paint_coast,
+    paint_forest,
+    paint_tree,
+    paint_leaf,
+    paint_tissue,
+    paint_cell,
+)
 
 
 @functools.lru_cache(maxsize=256)
@@ -45,7 +57,7 @@ def _filter(image: np.ndarray, size: int, margin: int) -> np.ndarray:
         rows = np.zeros((size,) + image.shape[1:], np.float32)
         for n, weight in enumerate(kernel):
             start = margin + SAMPLES // 2 - reach + n
-            rows += weight * image[start:start + size * SAMPLES:SAMPLES]
+            rows += weight * image[start : start + size * SAMPLES : SAMPLES]
         image = np.moveaxis(rows, 0, axis)
     return image
 
@@ -62,7 +74,7 @@ def paint(seed: int, scale: float, size: int, u: np.ndarray, v: np.ndarray, only
     image = np.zeros(u.shape + (3,), np.float32)
     first = near if only else max(0, math.ceil(scale) - 2)
     for kind in range(first, stop + 1):
-        width = STEP ** (kind - scale)       # of the view, in this kind's frame
+        width = STEP ** (kind - scale)  # of the view, in this kind's frame
         x, y, px = u * np.float32(width), v * np.float32(width), width / size
         if px > 0.5:
             break
@@ -72,7 +84,7 @@ def paint(seed: int, scale: float, size: int, u: np.ndarray, v: np.ndarray, only
         rows, cols = np.where(inside.any(1))[0], np.where(inside.any(0))[0]
         if not len(rows):
             break
-        box = np.s_[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1]
+        box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
         color, cover = _paint(kind, x[box], y[box], px, scene, kind < stop)
         color = np.clip(color, 0.0, 1.0)
         if kind > first:
@@ -82,8 +94,9 @@ def paint(seed: int, scale: float, size: int, u: np.ndarray, v: np.ndarray, only
     return image
 
 
-def draw(seed: int, scale: float, size: int = 64, center=(0.0, 0.0), angle: float = 0.0,
-         only: bool = False) -> np.ndarray:
+def draw(
+    seed: int, scale: float, size: int = 64, center=(0.0, 0.0), angle: float = 0.0, only: bool = False
+) -> np.ndarray:
     """The world `seed` as a picture [size, size, 3], float32 in 0..1.
 
     scale: log scale; at `k` kind k fills the frame and kind k+1 its middle quarter.
