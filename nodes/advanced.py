@@ -3,9 +3,9 @@
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from .joint import JointGuider, SharedNoise, ZoomSampler
-from .sampling import agreement_inputs, blending_input, joint_settings
-from .types import CATEGORY, ZoomGuideType, ZoomLevelsType
+from .inputs import agreement_inputs, blending_input, cfg_input, guide_input, sampler_name_input, seed_input, vae_input
+from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler
+from .types import CATEGORY, ZoomLevelsType
 
 ADVANCED = f"{CATEGORY}/advanced"
 LEVELS_TOOLTIP = "How the levels lie inside each other, from Zoom Prompt List."
@@ -33,19 +33,9 @@ class ZoomJointGuider(io.ComfyNode):
                     "negative", tooltip="What each level should not show: one entry a level, or one for all."
                 ),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
-                io.Float.Input(
-                    "cfg",
-                    default=7.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How closely the pictures follow the prompts.",
-                ),
-                io.Vae.Input(
-                    "vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."
-                ),
-                ZoomGuideType.Input("guide", optional=True, tooltip="A photograph that one of the levels has to show."),
+                cfg_input(),
+                vae_input(),
+                guide_input(),
                 blending_input(),
                 *agreement_inputs(),
             ],
@@ -56,7 +46,7 @@ class ZoomJointGuider(io.ComfyNode):
     def execute(cls, positive, negative, **single) -> io.NodeOutput:
         given = {name: values[0] for name, values in single.items()}
         guider = JointGuider(
-            given["model"], given["levels"], joint_settings(given), given.get("vae"), given.get("guide")
+            given["model"], given["levels"], JointSettings.from_inputs(given), given.get("vae"), given.get("guide")
         )
         guider.set_level_conds(positive, negative)
         guider.set_cfg(given["cfg"])
@@ -78,14 +68,7 @@ class ZoomSharedNoise(io.ComfyNode):
             ),
             search_aliases=["shared noise", "zoom noise", "powers of ten"],
             inputs=[
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The random seed.",
-                ),
+                seed_input(),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
             ],
             outputs=[io.Noise.Output("noise", tooltip="For SamplerCustomAdvanced.")],
@@ -111,12 +94,7 @@ class ZoomSamplerSelect(io.ComfyNode):
             ),
             search_aliases=["sampler", "powers of ten"],
             inputs=[
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="euler",
-                    tooltip="The sampling algorithm.",
-                ),
+                sampler_name_input(),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
             ],
             outputs=[io.Sampler.Output("sampler", tooltip="For SamplerCustomAdvanced.")],

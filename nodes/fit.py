@@ -7,7 +7,7 @@ from comfy_api.v0_0_2 import io, ui
 
 from ..zoom_core.fit import align_levels, check_fit, fit_picture
 from .images import images_from_levels, levels_for, levels_from_images
-from .stack import zoom_input
+from .inputs import zoom_input
 from .types import CATEGORY, ZoomLevelsType
 
 

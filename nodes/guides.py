@@ -3,6 +3,7 @@
 from comfy_api.v0_0_2 import io
 
 from ..zoom_core.photograph import METHODS, ZoomGuide
+from .inputs import percent_input
 from .types import CATEGORY, ZoomGuideType
 
 
@@ -52,22 +53,8 @@ class ZoomPhotoGuide(io.ComfyNode):
                     round=False,
                     tooltip="Adam only: how far one step goes.",
                 ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="From which part of the sampling on the photograph holds.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Up to which part of the sampling the photograph holds.",
-                ),
+                percent_input("start_percent", 0.0, "From which part of the sampling on the photograph holds."),
+                percent_input("end_percent", 1.0, "Up to which part of the sampling the photograph holds."),
             ],
             outputs=[ZoomGuideType.Output("guide", tooltip="Connect it to the sampler.")],
         )

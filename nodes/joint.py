@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import comfy.model_patcher
@@ -35,6 +35,11 @@ class JointSettings:
     consistency_every: int = 1
     start_percent: float = 0.0
     end_percent: float = 1.0
+
+    @classmethod
+    def from_inputs(cls, given: dict) -> JointSettings:
+        """The settings among a node's inputs, by their names."""
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
 
 class JointGuider(comfy.samplers.CFGGuider):

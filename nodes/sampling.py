@@ -1,7 +1,5 @@
 """MultiScaleJointKSampler: a KSampler that knows about scales."""
 
-from dataclasses import fields
-
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
@@ -10,10 +8,9 @@ import latent_preview
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..zoom_core.blending import METHODS
-from ..zoom_core.consolidation import UPDATES
+from .inputs import agreement_inputs, blending_input, cfg_input, guide_input, sampler_name_input, seed_input, vae_input
 from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler, resolve
-from .types import CATEGORY, ZoomGuideType, ZoomLevelsType
+from .types import CATEGORY, ZoomLevelsType
 
 STRIP = 6
 
@@ -57,83 +54,6 @@ def strip_callback(model, steps: int):
     return lambda step, x0, x, total: callback(step, strip(x0), x, total)
 
 
-def blending_input(optional: bool = True) -> io.Combo.Input:
-    """How levels are brought to agree, for every node that does."""
-    return io.Combo.Input(
-        "blending",
-        options=list(METHODS),
-        default="multi-resolution",
-        advanced=True,
-        optional=optional,
-        tooltip=(
-            "How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are"
-            " there to compare."
-        ),
-    )
-
-
-def agreement_inputs() -> list:
-    """Advanced inputs of everything that samples jointly, after the blending; a script may leave them out."""
-    return [
-        io.Combo.Input(
-            "update",
-            options=list(UPDATES),
-            default="joint",
-            advanced=True,
-            optional=True,
-            tooltip=(
-                "joint updates all levels together. iterative updates each by itself and leaves visible edges; there to"
-                " compare."
-            ),
-        ),
-        io.Combo.Input(
-            "consistency",
-            options=["latent", "pixel"],
-            default="latent",
-            advanced=True,
-            optional=True,
-            tooltip=(
-                "Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper"
-                " borders for latent models)."
-            ),
-        ),
-        io.Int.Input(
-            "consistency_every",
-            default=1,
-            min=1,
-            max=1000,
-            advanced=True,
-            optional=True,
-            tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts.",
-        ),
-        io.Float.Input(
-            "start_percent",
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            advanced=True,
-            optional=True,
-            tooltip="From which part of the sampling on levels are made to agree.",
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            advanced=True,
-            optional=True,
-            tooltip="Up to which part of the sampling levels are made to agree.",
-        ),
-    ]
-
-
-def joint_settings(given: dict) -> JointSettings:
-    """The settings among a node's inputs, by their names."""
-    return JointSettings(**{field.name: given[field.name] for field in fields(JointSettings) if field.name in given})
-
-
 class MultiScaleJointKSampler(io.ComfyNode):
     """Samples all levels of a zoom together, so that they show one and the same scene."""
 
@@ -166,30 +86,10 @@ class MultiScaleJointKSampler(io.ComfyNode):
                         " denoise below 1)."
                     ),
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The random seed. The same seed gives the same zoom.",
-                ),
+                seed_input("The random seed. The same seed gives the same zoom."),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Number of denoising steps."),
-                io.Float.Input(
-                    "cfg",
-                    default=7.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How closely the pictures follow the prompts. Use what your model likes.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="euler",
-                    tooltip="The sampling algorithm. Those that add noise draw it zoom-consistent.",
-                ),
+                cfg_input("How closely the pictures follow the prompts. Use what your model likes."),
+                sampler_name_input("The sampling algorithm. Those that add noise draw it zoom-consistent."),
                 io.Combo.Input(
                     "scheduler",
                     options=comfy.samplers.KSampler.SCHEDULERS,
@@ -206,14 +106,8 @@ class MultiScaleJointKSampler(io.ComfyNode):
                         "Below 1 keeps that much less of the given latents: for refining or changing finished levels."
                     ),
                 ),
-                io.Vae.Input(
-                    "vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."
-                ),
-                ZoomGuideType.Input(
-                    "guide",
-                    optional=True,
-                    tooltip="A photograph that one of the levels has to show, from Zoom Photo Guide.",
-                ),
+                vae_input(),
+                guide_input("A photograph that one of the levels has to show, from Zoom Photo Guide."),
                 blending_input(),
                 io.Boolean.Input(
                     "shared_noise",
@@ -247,7 +141,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
             latent.pop("downscale_ratio_spacial", None),
             latent.pop("downscale_ratio_temporal", None),
         )
-        guider = JointGuider(model, levels, joint_settings(given), given.get("vae"), given.get("guide"))
+        guider = JointGuider(model, levels, JointSettings.from_inputs(given), given.get("vae"), given.get("guide"))
         guider.set_level_conds(positive, negative)
         guider.set_cfg(given["cfg"])
         sampler = comfy.samplers.sampler_object(given["sampler_name"])

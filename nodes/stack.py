@@ -10,41 +10,13 @@ import folder_paths
 from comfy_api.v0_0_2 import io, ui
 
 from ..zoom_core import render_image
-from ..zoom_core.levels import MAX_LEVELS, MAX_ZOOM, MIN_ZOOM
+from ..zoom_core.levels import MAX_LEVELS
 from ..zoom_core.seams import DEFAULT_FEATHER, MAX_FEATHER, fuse
 from ..zoom_core.stack import MAX_SIDE, SUFFIX, ZoomStack, is_stack_file
-from ..zoom_core.view import FITS, render_view
+from ..zoom_core.view import render_view
 from .images import images_from_levels, levels_for, levels_from_images
-from .sampling import blending_input
+from .inputs import blending_input, fit_input, zoom_input
 from .types import CATEGORY, ZoomLevelsType, ZoomStackType
-
-
-def zoom_input() -> io.Float.Input:
-    """The zoom between neighbouring pictures where no levels say it."""
-    return io.Float.Input(
-        "zoom",
-        default=2.0,
-        min=MIN_ZOOM,
-        max=MAX_ZOOM,
-        step=0.25,
-        round=False,
-        tooltip="How much closer each picture is than the one before it. Used when levels is not connected.",
-    )
-
-
-def fit_input() -> io.Combo.Input:
-    """What happens when the output has another shape than the levels."""
-    return io.Combo.Input(
-        "fit",
-        options=list(FITS),
-        optional=True,
-        default="crop",
-        advanced=True,
-        tooltip=(
-            "When the output has another shape than the levels: crop fills it and cuts the rest, "
-            "fit shows everything between black bars."
-        ),
-    )
 
 
 class ZoomStackRender(io.ComfyNode):

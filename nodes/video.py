@@ -8,8 +8,8 @@ from server import PromptServer
 
 from ..zoom_core.camera import DIRECTIONS, EASINGS, Camera
 from ..zoom_core.stack import MAX_SIDE
+from .inputs import fit_input
 from .lazy_video import LazyZoomVideo
-from .stack import fit_input
 from .types import CATEGORY, ZoomStackType
 
 VIDEO_ONLY, ALL_FRAMES = "video only", "all frames"

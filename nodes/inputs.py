@@ -1,0 +1,138 @@
+"""Inputs that several nodes have, with one wording: the only place that node files share them from."""
+
+from __future__ import annotations
+
+import comfy.samplers
+from comfy_api.v0_0_2 import io
+
+from ..zoom_core.blending import METHODS
+from ..zoom_core.consolidation import UPDATES
+from ..zoom_core.levels import MAX_ZOOM, MIN_ZOOM
+from ..zoom_core.view import FITS
+from .types import ZoomGuideType
+
+
+def seed_input(tooltip: str = "The random seed.") -> io.Int.Input:
+    """The random seed."""
+    return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
+
+
+def cfg_input(tooltip: str = "How closely the pictures follow the prompts.") -> io.Float.Input:
+    """The strength of classifier-free guidance."""
+    return io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=tooltip)
+
+
+def sampler_name_input(tooltip: str = "The sampling algorithm.") -> io.Combo.Input:
+    """One of ComfyUI's samplers by name."""
+    return io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip=tooltip)
+
+
+def vae_input() -> io.Vae.Input:
+    """The VAE of whatever samples jointly."""
+    return io.Vae.Input(
+        "vae", optional=True, tooltip="The model's VAE; needed for a guide and for consistency in pixels."
+    )
+
+
+def guide_input(tooltip: str = "A photograph that one of the levels has to show.") -> io.Custom.Input:
+    """A photograph, for whatever samples jointly."""
+    return ZoomGuideType.Input("guide", optional=True, tooltip=tooltip)
+
+
+def blending_input(optional: bool = True) -> io.Combo.Input:
+    """How levels are brought to agree, for every node that does."""
+    return io.Combo.Input(
+        "blending",
+        options=list(METHODS),
+        default="multi-resolution",
+        advanced=True,
+        optional=optional,
+        tooltip=(
+            "How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are"
+            " there to compare."
+        ),
+    )
+
+
+def percent_input(name: str, default: float, tooltip: str, **options) -> io.Float.Input:
+    """A part of the sampling: 0 is its start, 1 its end."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip, **options)
+
+
+def agreement_inputs() -> list:
+    """Advanced inputs of everything that samples jointly, after the blending; a script may leave them out."""
+    return [
+        io.Combo.Input(
+            "update",
+            options=list(UPDATES),
+            default="joint",
+            advanced=True,
+            optional=True,
+            tooltip=(
+                "joint updates all levels together. iterative updates each by itself and leaves visible edges; there to"
+                " compare."
+            ),
+        ),
+        io.Combo.Input(
+            "consistency",
+            options=["latent", "pixel"],
+            default="latent",
+            advanced=True,
+            optional=True,
+            tooltip=(
+                "Where levels are made to agree: on latents (fast), or on decoded pixels (needs the VAE; sharper"
+                " borders for latent models)."
+            ),
+        ),
+        io.Int.Input(
+            "consistency_every",
+            default=1,
+            min=1,
+            max=1000,
+            advanced=True,
+            optional=True,
+            tooltip="Make the levels agree at every k-th evaluation of the model only; the last one always counts.",
+        ),
+        percent_input(
+            "start_percent",
+            0.0,
+            "From which part of the sampling on levels are made to agree.",
+            advanced=True,
+            optional=True,
+        ),
+        percent_input(
+            "end_percent",
+            1.0,
+            "Up to which part of the sampling levels are made to agree.",
+            advanced=True,
+            optional=True,
+        ),
+    ]
+
+
+def zoom_input() -> io.Float.Input:
+    """The zoom between neighbouring pictures where no levels say it."""
+    return io.Float.Input(
+        "zoom",
+        default=2.0,
+        min=MIN_ZOOM,
+        max=MAX_ZOOM,
+        step=0.25,
+        round=False,
+        tooltip="How much closer each picture is than the one before it. Used when levels is not connected.",
+    )
+
+
+def fit_input() -> io.Combo.Input:
+    """What happens when the output has another shape than the levels."""
+    return io.Combo.Input(
+        "fit",
+        options=list(FITS),
+        optional=True,
+        default="crop",
+        advanced=True,
+        tooltip=(
+            "When the output has another shape than the levels: crop fills it and cuts the rest, "
+            "fit shows everything between black bars."
+        ),
+    )
