@@ -22,7 +22,7 @@ from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
 from zoom_stack_pack.nodes.prompts import ZoomPromptList
 from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
 from zoom_stack_pack.zoom_core import downscale
-from zoom_stack_pack.zoom_core.photograph import fit_photograph
+from zoom_stack_pack.zoom_core.photograph import crop_photograph
 
 OPTIONS = {
     "joint (the method)": {},
@@ -117,7 +117,7 @@ def photographs(demo, conds, seeds: range, steps: int, zoom: float) -> None:
                     picture, level=level, method=method, steps=5, learning_rate=0.1, start_percent=0.0, end_percent=1.0
                 ).args[0]
                 levels, _ = sample(demo, conds, seed, steps, zoom, guide=guide)
-                error = (levels[level] - fit_photograph(source, 64, 64)).square().mean()
+                error = (levels[level] - crop_photograph(source, 64, 64)).square().mean()
                 values.append(float(-10 * torch.log10(error.clamp_min(1e-12))))
             print(f"| {level} | {method} | {spread(values)} |", flush=True)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import comfy.utils
 import torch
 
-from ..zoom_core import Geometry, IterativeUpdate, PhotoFit, ZoomLevels, consolidate
-from ..zoom_core.photograph import ZoomGuide, fit_photograph
+from ..zoom_core import Geometry, IterativeUpdate, LevelConstraint, ZoomLevels, consolidate
+from ..zoom_core.photograph import ZoomGuide, crop_photograph
 from .pixels import PixelSpace
 
 
@@ -57,9 +57,9 @@ class Agreement:
         self._geometry: Geometry = geometry if pixels is None else geometry.scaled(*pixels.size(latent_image))
         self._iterative = IterativeUpdate(self._geometry)
         self._evaluations = 0
-        self._fits: list[tuple[PhotoFit, tuple[float, float]]] = []
+        self._constraints: list[tuple[LevelConstraint, tuple[float, float]]] = []
         if denoise_mask is not None and settings.blending != "none":
-            self._fit_held(latent_image, held_levels(denoise_mask, latent_image))
+            self._hold_finished(latent_image, held_levels(denoise_mask, latent_image))
 
     def _sigmas(self, window) -> tuple[float, float]:
         """(lowest, highest) sigma of a part of the sampling given in percent."""
@@ -67,7 +67,7 @@ class Agreement:
             float(self._model_sampling.percent_to_sigma(p)) for p in (window.end_percent, window.start_percent)
         )
 
-    def _fit_held(self, latent_image: torch.Tensor, held: list[int]) -> None:
+    def _hold_finished(self, latent_image: torch.Tensor, held: list[int]) -> None:
         """Held levels fix what they show of the levels up to the next held one, inwards and outwards."""
         for level in held:
             outer = max((i for i in held if i < level), default=-1)
@@ -76,16 +76,16 @@ class Agreement:
             if only:
                 picture = latent_image[level : level + 1]
                 picture = picture if self._pixels is None else self._pixels.decode(picture)
-                fit = PhotoFit(picture[0].flatten(0, -3), self._geometry, level, only=only)
-                self._fits.append((fit, (0.0, float("inf"))))
+                constraint = LevelConstraint(picture[0].flatten(0, -3), self._geometry, level, only=only)
+                self._constraints.append((constraint, (0.0, float("inf"))))
 
     def add_guide(self, guide: ZoomGuide, pixels: PixelSpace) -> None:
         """Hold the levels to a photograph; `pixels` brings it to the model's space."""
         level = guide.index(len(self._geometry))
-        picture = fit_photograph(guide.image, *pixels.size(self._latent_image)).to(self._latent_image)
+        picture = crop_photograph(guide.image, *pixels.size(self._latent_image)).to(self._latent_image)
         if self._pixels is None:
             picture = pixels.encode(picture[None], self._latent_image[:1])[0].flatten(0, -3)
-        self._fits.append((PhotoFit(picture, self._geometry, level, guide), self._sigmas(guide)))
+        self._constraints.append((LevelConstraint(picture, self._geometry, level, guide), self._sigmas(guide)))
 
     def post_cfg(self, args: dict, with_uncond: bool) -> torch.Tensor:
         """A post-CFG function of the core: [N, C, .., H, W] clean estimates, made to agree.
@@ -104,15 +104,15 @@ class Agreement:
         return self._agree(denoised, sigma, main=True)
 
     def _agree(self, denoised: torch.Tensor, sigma: float, main: bool) -> torch.Tensor:
-        fits = [fit for fit, (low, high) in self._fits if low <= sigma <= high]
+        constraints = [constraint for constraint, (low, high) in self._constraints if low <= sigma <= high]
         if self._settings.update == "iterative":
             if not main:
                 return denoised
             agree = self._iterative
-        elif self._settings.blending == "none" and not fits:
+        elif self._settings.blending == "none" and not constraints:
             return denoised
         else:
-            agree = lambda images: consolidate(images, self._geometry, self._settings.blending, fits)
+            agree = lambda images: consolidate(images, self._geometry, self._settings.blending, constraints)
         if self._held is not None:
             mask, kept = self._held
             denoised = denoised * mask + kept * (1 - mask)

@@ -3,7 +3,7 @@
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..zoom_core.levels import parse_int_ranges
+from ..zoom_core.prompts import parse_int_ranges
 from .types import CATEGORY, ZoomLevelsType
 
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from zoom_core import Geometry, Inset, ZoomLevel, ZoomLevels
-from zoom_core.levels import parse_int_ranges
+from zoom_core.prompts import parse_int_ranges
 
 
 @pytest.mark.parametrize("zoom, size", [(2, 64), (3, 48), (4, 40), (10, 60)])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from zoom_core import PhotoFit, ZoomGuide, ZoomLevel, ZoomLevels, consolidate, downscale, render_image
-from zoom_core.photograph import fit_photograph
+from zoom_core import LevelConstraint, ZoomGuide, ZoomLevel, ZoomLevels, consolidate, downscale, render_image
+from zoom_core.photograph import crop_photograph
 
 OFF_CENTRE = ZoomLevels([ZoomLevel(), ZoomLevel(zoom=3.0, center=(0.3, 0.6)), ZoomLevel(zoom=2.0, center=(0.7, 0.4))])
 
@@ -35,7 +35,7 @@ def scene(levels: ZoomLevels, height: int = 48, width: int = 48):
 @pytest.mark.parametrize("levels", [ZoomLevels.uniform(4, 2.0), ZoomLevels.uniform(4, 2.5)], ids=["2", "2.5"])
 def test_projection_is_exact_after_consolidation(levels, level):
     geometry, truth, estimates = scene(levels)
-    result = consolidate(estimates, geometry, fits=[PhotoFit(truth[level], geometry, level)])
+    result = consolidate(estimates, geometry, constraints=[LevelConstraint(truth[level], geometry, level)])
     # At fractional zooms the deeper levels are seen through pixels that no single step covers wholly.
     assert psnr(result[level], truth[level]) > (60 if levels[1].zoom == 2 else 45)
     assert psnr(estimates[level], truth[level]) < 30
@@ -43,7 +43,7 @@ def test_projection_is_exact_after_consolidation(levels, level):
 
 def test_projection_reaches_levels_around_and_inside():
     geometry, truth, estimates = scene(OFF_CENTRE)
-    result = consolidate(estimates, geometry, fits=[PhotoFit(truth[1], geometry, 1)])
+    result = consolidate(estimates, geometry, constraints=[LevelConstraint(truth[1], geometry, 1)])
     outer = geometry.insets[0]
     region = (0, slice(None), slice(outer.top, outer.top + outer.height), slice(outer.left, outer.left + outer.width))
     assert psnr(result[region], truth[region]) > 60
@@ -54,14 +54,14 @@ def test_projection_reaches_levels_around_and_inside():
 
 def test_projection_changes_nothing_where_nothing_has_to():
     geometry, truth, _ = scene(OFF_CENTRE)
-    fit = PhotoFit(truth[1], geometry, 1)
-    assert float((fit.project(truth) - truth).abs().max()) < 1e-5
+    constraint = LevelConstraint(truth[1], geometry, 1)
+    assert float((constraint.project(truth) - truth).abs().max()) < 1e-5
 
 
 def test_projection_adds_no_detail():
     """A correction for deeper levels is as coarse as the photograph is there."""
     geometry, truth, estimates = scene(ZoomLevels.uniform(3, 4.0), 64, 64)
-    change = (PhotoFit(truth[0], geometry, 0).project(estimates) - estimates)[2]
+    change = (LevelConstraint(truth[0], geometry, 0).project(estimates) - estimates)[2]
     steps = [float((change[..., lag:] - change[..., :-lag]).abs().mean()) for lag in (1, 16)]
     assert steps[0] < 0.25 * steps[1]
 
@@ -69,8 +69,8 @@ def test_projection_adds_no_detail():
 def test_adam_minimises_what_the_paper_says():
     """The written-out gradient walks the path that autograd and torch's Adam walk."""
     geometry, truth, estimates = scene(OFF_CENTRE)
-    fit = PhotoFit(truth[0], geometry, 0)
-    ours = fit.adam(estimates, steps=5, learning_rate=0.1)
+    constraint = LevelConstraint(truth[0], geometry, 0)
+    ours = constraint.adam(estimates, steps=5, learning_rate=0.1)
     x = estimates.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=0.1)
     first, second = geometry.insets
@@ -95,15 +95,15 @@ def test_adam_minimises_what_the_paper_says():
 def test_adam_comes_close():
     geometry, truth, estimates = scene(ZoomLevels.uniform(4, 2.0))
     guide = ZoomGuide(torch.zeros(3, 4, 4), method="adam")
-    result = consolidate(estimates, geometry, fits=[PhotoFit(truth[0], geometry, 0, guide)])
+    result = consolidate(estimates, geometry, constraints=[LevelConstraint(truth[0], geometry, 0, guide)])
     assert psnr(result[0], truth[0]) > 25
 
 
 def test_photograph_is_cropped_around_its_middle():
     image = torch.zeros(3, 30, 90)
     image[:, :, 30:60] = 1
-    assert float(fit_photograph(image, 16, 16).min()) > 0.99
-    assert fit_photograph(torch.rand(3, 7, 5), 32, 48).shape == (3, 32, 48)
+    assert float(crop_photograph(image, 16, 16).min()) > 0.99
+    assert crop_photograph(torch.rand(3, 7, 5), 32, 48).shape == (3, 32, 48)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from launcher import workflow as workflows
 from zoom_core import downscale
-from zoom_core.levels import parse_int_ranges
+from zoom_core.prompts import parse_int_ranges
 
 PACK = Path(__file__).resolve().parent.parent
 FOLDER = PACK / "workflows"

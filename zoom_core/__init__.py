@@ -10,7 +10,7 @@ from .consolidation import IterativeUpdate, consolidate
 from .geometry import Geometry, Inset
 from .levels import ZoomLevel, ZoomLevels
 from .operators import downscale, render_image, render_noise
-from .photograph import PhotoFit, ZoomGuide
+from .photograph import LevelConstraint, ZoomGuide
 from .prompts import parse_prompts
 from .stack import ZoomStack
 from .view import render_view
@@ -20,7 +20,7 @@ __all__ = [
     "Geometry",
     "Inset",
     "IterativeUpdate",
-    "PhotoFit",
+    "LevelConstraint",
     "ZoomGuide",
     "ZoomLevel",
     "ZoomLevels",

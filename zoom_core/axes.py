@@ -8,8 +8,11 @@ serves whole and fractional zooms alike, and on any device.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from kornia.filters import get_gaussian_kernel1d
@@ -134,35 +137,75 @@ def expansion(axis: Axis) -> torch.Tensor:
     return torch.linalg.solve((reduction(axis) @ smooth).T, smooth.T).T
 
 
-_BUILDERS = {"reduce": reduction, "noise": noise_reduction, "expand": expansion}
+@contextmanager
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Products of float32 in float32, whatever the caller has set: under autocast (half precision) or
+    with TF32 levels that agree would differ by up to 1e-2 afterwards."""
+    with ExitStack() as stack:
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        if device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+            torch.backends.cuda.matmul.allow_tf32 = False
+            stack.callback(setattr, torch.backends.cuda.matmul, "allow_tf32", True)
+        yield
+
+
+class Tile(NamedTuple):
+    """Rows [begin, end) of a matrix: all zeros outside its columns [low, high), `block` inside."""
+
+    begin: int
+    end: int
+    low: int
+    high: int
+    block: torch.Tensor
 
 
 @lru_cache(maxsize=256)
-def _tiles(kind: str, axis: Axis, dtype: torch.dtype, device: torch.device):
-    """The matrix as (row start, row end, column start, column end, block) tiles.
+def _tiles(build: Callable[[Axis], torch.Tensor], axis: Axis, dtype: torch.dtype) -> tuple[Tile, ...]:
+    """The banded matrix that `build` makes, in small dense tiles, on the CPU.
 
-    Cached: a sampler asks for the same few small matrices at every step.
+    Cached: a sampler asks for the same few small matrices at every step. They stay in main memory
+    (a model's device has no room for what nobody asks for again) and are ordinary tensors, also
+    when the first to ask is in inference mode: the next one may want gradients.
     """
-    matrix = _BUILDERS[kind](axis)
-    matrix = torch.where(matrix.abs() > NEGLIGIBLE, matrix, 0.0)
-    tiles = []
-    for begin in range(0, matrix.shape[0], TILE):
-        rows = matrix[begin : begin + TILE]
-        used = torch.nonzero(rows.any(0))
-        low, high = int(used.min()), int(used.max()) + 1
-        block = rows[:, low:high].to(dtype=dtype, device=device).contiguous()
-        tiles.append((begin, begin + rows.shape[0], low, high, block))
-    return tiles
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        matrix = build(axis)
+        matrix = torch.where(matrix.abs() > NEGLIGIBLE, matrix, 0.0).to(dtype)
+        tiles = []
+        for begin in range(0, matrix.shape[0], TILE):
+            rows = matrix[begin : begin + TILE]
+            used = torch.nonzero(rows.any(0))
+            low, high = int(used.min()), int(used.max()) + 1
+            tiles.append(Tile(begin, begin + rows.shape[0], low, high, rows[:, low:high].contiguous()))
+    return tuple(tiles)
 
 
-def apply(kind: str, image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
-    """[.., H, W] -> [.., H', W'] by the operator `kind` ("reduce", "noise", "expand") of both axes."""
-    rows = [
-        block @ image[..., low:high, :] for _, _, low, high, block in _tiles(kind, vertical, image.dtype, image.device)
-    ]
-    image = rows[0] if len(rows) == 1 else torch.cat(rows, dim=-2)
-    columns = [
-        image[..., low:high] @ block.mT
-        for _, _, low, high, block in _tiles(kind, horizontal, image.dtype, image.device)
-    ]
-    return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
+def _apply(
+    build: Callable[[Axis], torch.Tensor], image: torch.Tensor, vertical: Axis, horizontal: Axis
+) -> torch.Tensor:
+    with exact_products(image.device):
+        rows = [
+            tile.block.to(image.device, non_blocking=True) @ image[..., tile.low : tile.high, :]
+            for tile in _tiles(build, vertical, image.dtype)
+        ]
+        image = rows[0] if len(rows) == 1 else torch.cat(rows, dim=-2)
+        columns = [
+            image[..., tile.low : tile.high] @ tile.block.to(image.device, non_blocking=True).mT
+            for tile in _tiles(build, horizontal, image.dtype)
+        ]
+        return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
+
+
+def reduce(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
+    """[.., H, W] -> [.., H', W'], float32 or float64: what the parent's pixels see (`reduction`)."""
+    return _apply(reduction, image, vertical, horizontal)
+
+
+def reduce_noise(noise: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
+    """[.., H, W] -> [.., H', W'], float32 or float64: white stays white (`noise_reduction`)."""
+    return _apply(noise_reduction, noise, vertical, horizontal)
+
+
+def expand(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
+    """[.., H', W'] -> [.., H, W], float32 or float64: the smooth inverse of `reduce` (`expansion`)."""
+    return _apply(expansion, image, vertical, horizontal)

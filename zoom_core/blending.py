@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from . import axes
 from .axes import Axis
 from .geometry import Geometry
-from .operators import check_levels, compute_dtype, inset_axes, inset_view
-
-METHODS = ("multi-resolution", "average", "none")
+from .operators import check_levels, compute_dtype
+from .pairs import Pair, pairs
 
 
 def _pyramid_axes(geometry: Geometry, level: int, height: int, width: int) -> list[tuple[Axis, Axis]]:
@@ -37,12 +38,57 @@ def _band_weighted(difference: torch.Tensor, steps: list[tuple[Axis, Axis]]) -> 
     """
     reduced = [difference]
     for vertical, horizontal in steps:
-        reduced.append(axes.apply("reduce", reduced[-1], vertical, horizontal))
+        reduced.append(axes.reduce(reduced[-1], vertical, horizontal))
     result = reduced[-1] / (len(reduced) * (len(reduced) + 1))
     for k in range(len(steps), 0, -1):
-        expanded = axes.apply("expand", result, *steps[k - 1])
+        expanded = axes.expand(result, *steps[k - 1])
         result = expanded.add_(reduced[k - 1], alpha=1 / (k * (k + 1)))
     return result
+
+
+def _mean_of_bands(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torch.Tensor:
+    """Every band of the inner level becomes the mean over the levels that resolve it, in place.
+
+    Returns what that adds, on the inset's grid.
+    """
+    difference = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
+    correction = _band_weighted(difference, _pyramid_axes(geometry, pair.inner, *pair.size))
+    layers[pair.inner] += pair.expand(correction)
+    return correction
+
+
+def _mean_of_pictures(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> None:
+    """The inner level becomes the mean over all levels around it at its own size, in place."""
+    expanded = pair.expand(pair.crop(layers[pair.outer]))
+    layers[pair.inner] += (expanded - layers[pair.inner]) * (pair.inner / (pair.inner + 1))
+
+
+# Each updates the inner level of a pair in place, the one around it being finished, and returns what it
+# added on the inset's grid, where that says all.
+METHODS: dict[str, Callable[[torch.Tensor, Pair, Geometry], torch.Tensor | None] | None] = {
+    "multi-resolution": _mean_of_bands,
+    "average": _mean_of_pictures,
+    "none": None,
+}
+
+
+def blend_pairs(
+    images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution"
+) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
+    """`blend`, and what it added to the inner level of each pair, on the grid of the inset.
+
+    The list is empty for methods that change more than the level outside resolves.
+    """
+    if method not in METHODS:
+        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
+    check_levels(images, geometry, "images")
+    layers = images.to(compute_dtype(images), copy=True)
+    update, corrections = METHODS[method], []
+    for pair in pairs(geometry) if update else ():
+        correction = update(layers, pair, geometry)
+        if correction is not None:
+            corrections.append((pair, correction))
+    return layers.to(images.dtype), corrections
 
 
 def blend(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution") -> torch.Tensor:
@@ -60,22 +106,4 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolut
     ablation; it blurs). "none": the images themselves.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
-    if method not in METHODS:
-        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
-    check_levels(images, geometry, "images")
-    layers = images.to(compute_dtype(images), copy=True)
-    if method == "none":
-        return layers.to(images.dtype)
-    for i in range(1, len(geometry)):
-        vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
-        if not (vertical.count and horizontal.count):
-            continue
-        outer = inset_view(layers[i - 1], vertical, horizontal)
-        if method == "average":
-            expanded = axes.apply("expand", outer, vertical, horizontal)
-            layers[i] += (expanded - layers[i]) * (i / (i + 1))
-            continue
-        difference = outer - axes.apply("reduce", layers[i], vertical, horizontal)
-        steps = _pyramid_axes(geometry, i, vertical.count, horizontal.count)
-        layers[i] += axes.apply("expand", _band_weighted(difference, steps), vertical, horizontal)
-    return layers.to(images.dtype)
+    return blend_pairs(images, geometry, method)[0]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from . import axes
 from .blending import blend
 from .geometry import Geometry
-from .operators import check_levels, compute_dtype, inset_axes, inset_view, render_image
-from .photograph import PhotoFit
+from .operators import check_levels, compute_dtype, render_image
+from .pairs import pairs
+from .photograph import LevelConstraint
 
 UPDATES = ("joint", "iterative")
 
@@ -19,19 +19,20 @@ def consolidate(
     images: torch.Tensor,
     geometry: Geometry,
     method: str = "multi-resolution",
-    fits: Sequence[PhotoFit] = (),
+    constraints: Sequence[LevelConstraint] = (),
 ) -> torch.Tensor:
     """N clean estimates [N, C, H, W] -> N consistent ones [N, C, H, W]: blend, then render.
 
-    method: as for `blend`; "none" only renders. fits: pictures that hold some of the levels.
+    method: as for `blend`; "none" only renders. constraints: pictures that hold some of the
+    levels.
     Images that already agree come back unchanged.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
-    for fit in fits:
-        images = fit.before_blending(images)
+    for constraint in constraints:
+        images = constraint.before_blending(images)
     layers = blend(images, geometry, method)
-    for fit in fits:
-        layers = fit.after_blending(layers)
+    for constraint in constraints:
+        layers = constraint.after_blending(layers)
     return render_image(layers, geometry)
 
 
@@ -52,10 +53,7 @@ class IterativeUpdate:
         check_levels(images, self._geometry, "images")
         previous = images if self._rendered is None else self._rendered
         result = images.to(compute_dtype(images), copy=True)
-        for i, inset in enumerate(self._geometry.insets):
-            vertical, horizontal = inset_axes(inset, self._geometry.height, self._geometry.width)
-            if vertical.count and horizontal.count:
-                inner = previous[i + 1].to(result.dtype)
-                inset_view(result[i], vertical, horizontal).copy_(axes.apply("reduce", inner, vertical, horizontal))
+        for pair in pairs(self._geometry):
+            pair.crop(result[pair.outer]).copy_(pair.reduce(previous[pair.inner].to(result.dtype)))
         self._rendered = result
         return result.to(images.dtype)

@@ -11,9 +11,9 @@ import torch
 from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 
-from . import axes
 from .geometry import Geometry, Inset
-from .operators import check_levels, inset_axes, inset_view
+from .operators import check_levels
+from .pairs import pair
 
 # Correlation of the two views of one place: from GOOD on nothing needs doing, below POOR they do
 # not show the same thing and no shift or colour will help.
@@ -65,13 +65,14 @@ class PairFit:
 
 def _views(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The inset of level i - 1 as it shows it, and as level i shows it: both [C, h, w]."""
-    vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
-    if min(vertical.count, horizontal.count) < MIN_SIDE:
+    both = pair(geometry, i)
+    height, width = both.size
+    if min(height, width) < MIN_SIDE:
         raise ValueError(
-            f"level {i} covers only {horizontal.count} x {vertical.count} pixels of the level before it, "
+            f"level {i} covers only {width} x {height} pixels of the level before it, "
             f"at least {MIN_SIDE} x {MIN_SIDE} are needed to compare them: use larger pictures or a smaller zoom."
         )
-    return inset_view(outer, vertical, horizontal), axes.apply("reduce", inner, vertical, horizontal)
+    return both.crop(outer), both.reduce(inner)
 
 
 def _grey(view: torch.Tensor) -> np.ndarray:
@@ -182,10 +183,9 @@ def _turned(inner: torch.Tensor, degrees: float) -> torch.Tensor:
 def _moved_inset(warp: np.ndarray, geometry: Geometry, i: int) -> Inset:
     """The inset of level i where, and as large as, the level around it shows the same thing; as far
     as that lies inside the frame."""
-    inset = geometry.insets[i - 1]
-    vertical, horizontal = inset_axes(inset, geometry.height, geometry.width)
+    inset, both = geometry.insets[i - 1], pair(geometry, i)
     # Middle of the whole inset on the grid of its whole pixels, where the map is known.
-    origin = np.array([horizontal.start + 0.5, vertical.start + 0.5])
+    origin = np.array([both.horizontal.start + 0.5, both.vertical.start + 0.5])
     middle = np.array([inset.left + inset.width / 2, inset.top + inset.height / 2]) - origin
     middle = np.linalg.solve(warp[:, :2], middle - warp[:, 2]) + origin
     scale = math.hypot(warp[0, 0], warp[1, 0])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from . import axes
 from .axes import Axis
-from .geometry import Geometry, Inset
+from .geometry import Geometry
+from .pairs import Pair, pairs
 
 
 def compute_dtype(tensor: torch.Tensor) -> torch.dtype:
@@ -29,23 +32,6 @@ def check_levels(tensor: torch.Tensor, geometry: Geometry, name: str) -> None:
         )
 
 
-def inset_axes(inset: Inset, height: int, width: int) -> tuple[Axis, Axis]:
-    """Vertical and horizontal axis of an inset that shows a child of height x width pixels."""
-    return (
-        Axis.of_inset(inset.top, inset.height, height),
-        Axis.of_inset(inset.left, inset.width, width),
-    )
-
-
-def inset_view(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
-    """The pixels of a parent [.., H, W] that lie wholly inside the inset, as a view."""
-    return image[
-        ...,
-        vertical.start : vertical.start + vertical.count,
-        horizontal.start : horizontal.start + horizontal.count,
-    ]
-
-
 def downscale(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """The operator D: [.., C, H, W] -> [.., C, height, width], one step to a coarser grid.
 
@@ -58,16 +44,15 @@ def downscale(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
         if not 1 <= size <= available:
             raise ValueError(f"{name} must be from 1 to {available} (D makes images smaller), got {size}.")
     vertical, horizontal = (Axis.of_resize(size, count) for size, count in zip(image.shape[-2:], (height, width)))
-    return axes.apply("reduce", image.to(compute_dtype(image)), vertical, horizontal).to(image.dtype)
+    return axes.reduce(image.to(compute_dtype(image)), vertical, horizontal).to(image.dtype)
 
 
-def _render(levels: torch.Tensor, geometry: Geometry, kind: str) -> torch.Tensor:
+def _render(
+    levels: torch.Tensor, geometry: Geometry, reduce: Callable[[Pair, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
     rendered = levels.to(compute_dtype(levels), copy=True)
-    for i in reversed(range(len(geometry) - 1)):
-        vertical, horizontal = inset_axes(geometry.insets[i], geometry.height, geometry.width)
-        if vertical.count and horizontal.count:
-            inner = axes.apply(kind, rendered[i + 1], vertical, horizontal)
-            inset_view(rendered[i], vertical, horizontal).copy_(inner)
+    for pair in reversed(pairs(geometry)):
+        pair.crop(rendered[pair.outer]).copy_(reduce(pair, rendered[pair.inner]))
     return rendered.to(levels.dtype)
 
 
@@ -79,7 +64,7 @@ def render_image(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     Raises ValueError where layers and geometry do not fit.
     """
     check_levels(layers, geometry, "layers")
-    return _render(layers, geometry, "reduce")
+    return _render(layers, geometry, Pair.reduce)
 
 
 def render_noise(noise: torch.Tensor, geometry: Geometry) -> torch.Tensor:
@@ -91,4 +76,4 @@ def render_noise(noise: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     Raises ValueError where noise and geometry do not fit.
     """
     check_levels(noise, geometry, "noise")
-    return _render(noise, geometry, "noise")
+    return _render(noise, geometry, Pair.reduce_noise)

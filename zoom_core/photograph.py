@@ -25,7 +25,7 @@ class ZoomGuide:
     """A photograph and the level that it fixes.
 
     image: [3, H, W] float32 in 0..1, any size. level: counted from 0, negative from the innermost.
-    method, steps, learning_rate: see `PhotoFit`. start_percent, end_percent: the part of sampling
+    method, steps, learning_rate: see `LevelConstraint`. start_percent, end_percent: the part of sampling
     during which it holds, 0..1.
     """
 
@@ -54,7 +54,7 @@ class ZoomGuide:
         return self.level % count
 
 
-def fit_photograph(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def crop_photograph(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """[C, H, W] of any size -> [C, height, width]: cropped around its middle to that aspect ratio, then
     resized with antialiasing."""
     scale = min(image.shape[-2] / height, image.shape[-1] / width)
@@ -64,7 +64,7 @@ def fit_photograph(image: torch.Tensor, height: int, width: int) -> torch.Tensor
     return interpolate(cropped, (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
-class Sight(NamedTuple):
+class Footprint(NamedTuple):
     """One axis of how a level is seen from a level around it.
 
     start: first pixel of the outer level that lies wholly inside. matrix: [count, size], the
@@ -76,7 +76,7 @@ class Sight(NamedTuple):
     axis: Axis
 
 
-def _sight(insets: list[tuple[float, float]], size: int) -> Sight | None:
+def _footprint(insets: list[tuple[float, float]], size: int) -> Footprint | None:
     """How a level is seen through `insets` ((start, length) from the outermost in), or None where it
     is smaller than a pixel. All levels have `size` pixels."""
     start, matrix = 0, torch.eye(size, dtype=torch.float64)
@@ -94,10 +94,10 @@ def _sight(insets: list[tuple[float, float]], size: int) -> Sight | None:
         scale = inset_length / size
         origin, length = inset_start + origin * scale, length * scale
     zoom = size / length
-    return Sight(start, matrix, Axis(start, matrix.shape[0], (start - origin) * zoom, zoom, size))
+    return Footprint(start, matrix, Axis(start, matrix.shape[0], (start - origin) * zoom, zoom, size))
 
 
-class PhotoFit:
+class LevelConstraint:
     """Levels held to a picture of level `level`, for one sampling run.
 
     picture: [C, H, W] on the grid of `geometry`, in the space of the images to be held (0..1,
@@ -130,8 +130,8 @@ class PhotoFit:
     def _term(self, picture: torch.Tensor, level: int, i: int):
         outer, inner = min(i, level), max(i, level)
         chain = self._geometry.insets[outer:inner]
-        vertical = _sight([(n.top, n.height) for n in chain], self._geometry.height)
-        horizontal = _sight([(n.left, n.width) for n in chain], self._geometry.width)
+        vertical = _footprint([(n.top, n.height) for n in chain], self._geometry.height)
+        horizontal = _footprint([(n.left, n.width) for n in chain], self._geometry.width)
         if vertical is None or horizontal is None:
             return None
         region = (..., *(slice(s.start, s.start + s.matrix.shape[0]) for s in (vertical, horizontal)))
@@ -139,9 +139,9 @@ class PhotoFit:
         if i <= level:
             return region, None, None, down[0] @ picture @ down[1].mT
         up = []
-        for sight in (vertical, horizontal):
-            smooth = cubic(sight.axis)
-            up.append(torch.linalg.solve((sight.matrix @ smooth).T, smooth.T).T.to(picture))
+        for footprint in (vertical, horizontal):
+            smooth = cubic(footprint.axis)
+            up.append(torch.linalg.solve((footprint.matrix @ smooth).T, smooth.T).T.to(picture))
         return (...,), down, tuple(up), picture[region]
 
     @staticmethod

@@ -79,3 +79,23 @@ def parse_prompts(
         ZoomLevel(**{"negative": own, "zoom": zoom, **entry, "prompt": _joined(prefix, entry["prompt"], suffix)})
         for entry, own in zip(entries, negatives)
     )
+
+
+def parse_int_ranges(text: str, count: int, name: str) -> list[int]:
+    """Level numbers from a text such as "2, 5-7", sorted, each once.
+
+    count: how many levels there are (numbers run from 0 to count - 1).
+    Raises ValueError naming the part that does not parse or lies outside.
+    """
+    chosen: set[int] = set()
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"{name}: {part!r} is neither a level number nor a range such as 5-7.")
+        low, high = int(first), int(last) if dash else int(first)
+        if low > high:
+            raise ValueError(f"{name}: the range {part!r} runs backwards.")
+        if high >= count:
+            raise ValueError(f"{name}: level {high} does not exist, the levels are 0 to {count - 1}.")
+        chosen.update(range(low, high + 1))
+    return sorted(chosen)

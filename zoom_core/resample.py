@@ -156,7 +156,7 @@ class Workspace:
         """A contiguous float32 tensor of `shape` with arbitrary content, valid until taken again."""
         count = math.prod(shape)
         if name not in self._buffers or self._buffers[name].numel() < count:
-            self._buffers[name] = torch.empty(count, device=self._device)
+            self._buffers[name] = torch.empty(count, dtype=torch.float32, device=self._device)
         return self._buffers[name][:count].view(shape)
 
 

@@ -9,10 +9,10 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch.nn import functional
 
-from . import axes
-from .blending import blend
+from .axes import exact_products
+from .blending import blend_pairs
 from .geometry import Geometry
-from .operators import inset_axes, inset_view
+from .pairs import pairs
 
 DEFAULT_FEATHER = 20.0
 MAX_FEATHER = 50.0
@@ -20,7 +20,8 @@ MAX_FEATHER = 50.0
 # edge, short enough that two unlike details are not seen through each other.
 _BAND_REACH = 4.0
 # Likeness of a band before and after blending (1 the same, 0 unrelated): from _ALIKE on the mean
-# is taken in full, below _UNLIKE not at all. The mean of two unrelated pictures scores 0.67, of two correlated by 0.9 it scores 0.97.
+# is taken in full, below _UNLIKE not at all. The mean of two unrelated pictures scores 0.67, of two
+# correlated by 0.9 it scores 0.97.
 _ALIKE, _UNLIKE = 0.99, 0.94
 
 
@@ -42,7 +43,7 @@ def _border_weight(height: int, width: int, reach: tuple[float, float], device: 
     """[height, width]: 1 at the border, 0 from `reach` (rows, columns) pixels inside on, smooth."""
     ramps = []
     for size, length in ((height, reach[0]), (width, reach[1])):
-        center = torch.arange(size, device=device) + 0.5
+        center = torch.arange(size, device=device, dtype=torch.float32) + 0.5
         depth = torch.minimum(center, size - center) - 0.5
         ramps.append((depth / max(length, 1e-6)).clamp(0, 1))
     # The product leaves no crease along the diagonals of the corners.
@@ -115,18 +116,10 @@ def blend_agreeing(
     Nothing changes for levels that do; sampling has to use the linear `blend`.
     on_level: called after every level but the first.
     """
-    layers = blend(images, geometry, method)
-    if method != "multi-resolution":
-        return layers
-    for i in range(1, len(geometry)):
-        vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
-        if not (vertical.count and horizontal.count):
-            continue
-        # All that blend adds is resolved by the level outside: its grid is enough.
-        correction = axes.apply("reduce", layers[i] - images[i], vertical, horizontal)
-        own = axes.apply("reduce", images[i], vertical, horizontal)
-        kept = _agreeing(correction, own) - correction
-        layers[i] += axes.apply("expand", kept, vertical, horizontal)
+    layers, corrections = blend_pairs(images, geometry, method)
+    for pair, correction in corrections:
+        kept = _agreeing(correction, pair.reduce(images[pair.inner])) - correction
+        layers[pair.inner] += pair.expand(kept)
         if on_level:
             on_level()
     return layers
@@ -153,13 +146,9 @@ def feather_seams(
         raise ValueError(f"feather must be from 0 to {MAX_FEATHER:g} (percent), got {feather:g}.")
     if feather == 0:
         return layers
-    for i in range(1, len(geometry)):
-        vertical, horizontal = inset_axes(geometry.insets[i - 1], geometry.height, geometry.width)
-        if not (vertical.count and horizontal.count):
-            continue
-        misfit = inset_view(layers[i - 1], vertical, horizontal) - axes.apply("reduce", layers[i], vertical, horizontal)
-        correction = _near_border(misfit, feather / 100)
-        layers[i] += axes.apply("expand", correction, vertical, horizontal)
+    for pair in pairs(geometry):
+        misfit = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
+        layers[pair.inner] += pair.expand(_near_border(misfit, feather / 100))
         if on_level:
             on_level()
     return layers
@@ -181,5 +170,6 @@ def fuse(
     for i, image in enumerate(images):
         if not bool(torch.isfinite(image.sum(dtype=torch.float32))):
             raise ValueError(f"images must hold finite numbers, picture {i} holds NaN or infinity.")
-    layers = blend_agreeing(images.to(torch.float32), geometry, blending, on_level)
-    return feather_seams(layers, geometry, feather, on_level).clamp_(0, 1)
+    with exact_products(images.device):
+        layers = blend_agreeing(images.to(torch.float32), geometry, blending, on_level)
+        return feather_seams(layers, geometry, feather, on_level).clamp_(0, 1)

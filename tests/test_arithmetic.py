@@ -1,0 +1,85 @@
+"""The operators give the same numbers whatever the caller's torch is set to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scenes import GEOMETRIES, random_levels
+
+from zoom_core import ZoomLevels, ZoomStack, axes, blend, consolidate, render_image, render_noise, render_view
+from zoom_core.seams import fuse
+
+GEOMETRY = GEOMETRIES["fractional 1.7"]
+
+
+def everything(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a run makes of N pictures, from noise to a view."""
+    levels = ZoomLevels.uniform(len(GEOMETRY), 1.7)
+    stack = ZoomStack(fuse(images, GEOMETRY), GEOMETRY, levels)
+    return {
+        "noise": render_noise(images, GEOMETRY),
+        "average": blend(images, GEOMETRY, "average"),
+        "consolidated": consolidate(images, GEOMETRY),
+        "stack": stack.layers,
+        "view": render_view(stack, 1.4, 30, 40),
+    }
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return random_levels(GEOMETRY)
+
+
+@pytest.fixture
+def expected(images):
+    axes._tiles.cache_clear()
+    return everything(images)
+
+
+def test_autocast_does_not_reach_the_operators(images, expected):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+        results = everything(images)
+    for name, result in results.items():
+        assert result.dtype == torch.float32, name
+        torch.testing.assert_close(result, expected[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_levels_agree_under_autocast_as_without(images):
+    with torch.autocast("cpu", torch.bfloat16):
+        once = render_image(images, GEOMETRY)
+        again = consolidate(once, GEOMETRY)
+    torch.testing.assert_close(again, once, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_default_dtype_does_not_matter(images, expected, dtype):
+    axes._tiles.cache_clear()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        results = everything(images)
+    finally:
+        torch.set_default_dtype(before)
+    for name, result in results.items():
+        assert result.dtype == torch.float32, name
+        torch.testing.assert_close(result, expected[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_a_first_call_in_inference_mode_leaves_gradients_possible(images):
+    axes._tiles.cache_clear()
+    with torch.inference_mode():
+        inferred = consolidate(images, GEOMETRY)
+    wanted = images.clone().requires_grad_()
+    # The level inside is not overwritten by any other: its gradient comes through the reduction.
+    seen = axes.reduce(wanted[0], *(axes.Axis.of_resize(size, 20) for size in images.shape[-2:]))
+    seen.sum().backward()
+    assert float(wanted.grad.sum()) == pytest.approx(3 * 20 * 20, rel=1e-4)
+    torch.testing.assert_close(consolidate(images, GEOMETRY), inferred)
+
+
+def test_what_is_kept_between_calls_lives_in_main_memory():
+    axes._tiles.cache_clear()
+    with torch.device("meta"):
+        tiles = axes._tiles(axes.reduction, axes.Axis.of_resize(40, 13), torch.float32)
+    assert all(tile.block.device.type == "cpu" for tile in tiles)
