@@ -1,0 +1,21 @@
+"""How values are quoted in errors: short, whatever came."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 80
+_repr.maxlist = _repr.maxdict = _repr.maxtuple = 4
+
+
+def quoted(value: Any) -> str:
+    """`repr(value)`, cut in the middle where it is long (about 80 characters), never deep."""
+    return _repr.repr(value)
+
+
+def opening(text: str, limit: int = 160) -> str:
+    """The first `limit` characters of a text on one line, in quotes, for an error that says what came."""
+    start = " ".join(text[: 4 * limit].split())
+    return repr(start if len(start) <= limit and len(text) <= 4 * limit else start[:limit] + " ...")
