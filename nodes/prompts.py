@@ -1,9 +1,12 @@
 """ZoomPromptList: one prompt a scale."""
 
+import comfy.model_management
+import torch
 from comfy_api.v0_0_2 import io
 
 from ..zoom_core import parse_prompts
-from ..zoom_core.levels import MAX_ZOOM, MIN_ZOOM
+from ..zoom_core.levels import MAX_LEVELS, MAX_ZOOM, MIN_ZOOM
+from ..zoom_core.wording import opening
 from .types import CATEGORY, ZoomLevelsType
 
 EXAMPLE = """a spiral galaxy in deep space
@@ -56,6 +59,15 @@ class ZoomPromptList(io.ComfyNode):
                 ),
                 io.String.Input("prefix", default="", tooltip="Put before every prompt, for a common style."),
                 io.String.Input("suffix", default="", tooltip="Put after every prompt, for a common style."),
+                io.Int.Input(
+                    "count",
+                    default=0,
+                    min=0,
+                    max=MAX_LEVELS,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How many levels prompts must have, where a language model writes them; 0: any number.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output("positive", is_output_list=True, tooltip="One conditioning a level."),
@@ -65,14 +77,21 @@ class ZoomPromptList(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, clip, prompts, negative, zoom, prefix, suffix) -> io.NodeOutput:
+    def execute(cls, clip, prompts, negative, zoom, prefix, suffix, count=0) -> io.NodeOutput:
         if clip is None:
             raise ValueError("clip is missing: the checkpoint has no text encoder, load one and connect it.")
-        levels = parse_prompts(prompts, negative, zoom, prefix, suffix)
+        levels = parse_prompts(prompts, negative, zoom, prefix, suffix, count)
         encoded = {}
-        for text in (text for level in levels for text in (level.prompt, level.negative)):
-            if text not in encoded:
-                encoded[text] = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+        for i, level in enumerate(levels):
+            for name, text in (("prompt", level.prompt), ("negative", level.negative)):
+                if text not in encoded:
+                    comfy.model_management.throw_exception_if_processing_interrupted()
+                    encoded[text] = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+                    if not all(bool(torch.isfinite(cond).all()) for cond, _ in encoded[text]):
+                        raise ValueError(
+                            f"level {i}: the text encoder gives NaN or infinite values for {name} {opening(text)}. Is "
+                            "there a very large weight in it, such as (word:1e30)?"
+                        )
         return io.NodeOutput(
             [encoded[level.prompt] for level in levels], [encoded[level.negative] for level in levels], levels
         )

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from zoom_core import parse_prompts
+from zoom_core.instruction import write_instruction
 
 
 def test_one_prompt_a_line():
@@ -86,3 +87,36 @@ def test_json_that_does_not_parse_says_where():
 def test_entries_that_do_not_fit_are_named(text, message):
     with pytest.raises(ValueError, match=message):
         parse_prompts(text)
+
+
+@pytest.mark.parametrize("text", ["[cat:dog:0.5] in a garden", "{a|b} road", "[a|b]", "[1,2", "(a leaf:1.2)"])
+def test_prompt_syntax_is_no_json(text):
+    assert [level.prompt for level in parse_prompts(text)] == [text]
+
+
+def test_a_persons_unknown_field_is_still_an_error_but_a_number_is_not():
+    assert parse_prompts('[{"level": 1, "prompt": "a"}]')[0].prompt == "a"
+    with pytest.raises(ValueError, match="unknown field 'size'"):
+        parse_prompts('[{"prompt": "a", "size": 1}]')
+
+
+def test_an_instruction_asks_for_what_can_be_read():
+    text = write_instruction("from a galaxy\nto a cell", levels=7, zoom=4, style="ink drawing")
+    assert "exactly 7 plain lines" in text and "4,096 times" in text and "ink drawing" in text
+    assert "from a galaxy to a cell" in text
+    one = write_instruction("from a galaxy to a cell", zoom=2.5, task="next level from a picture")
+    assert "2.5 times closer" in one and "one plain line" in one
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"theme": "  "}, "theme is empty"),
+        ({"levels": 1}, "levels must be from 2 to 64, got 1"),
+        ({"zoom": 17}, "zoom must be from 1.25 to 16, got 17"),
+        ({"task": "dance"}, "task must be one of all levels, next level from a picture, got 'dance'"),
+    ],
+)
+def test_an_instruction_that_cannot_be_written(changed, message):
+    with pytest.raises(ValueError, match=message):
+        write_instruction(**{"theme": "a zoom", **changed})

@@ -44,10 +44,11 @@ _BEFORE = re.compile(
     r"the following|i(?:'ve|\u2019ve| have)? (?:created|written|made)|as requested|let's|let\u2019s)\b",
     re.I,
 )
+_ABOUT = re.compile(r"\b(?:prompts?|levels?|scales?|zoom|list|answer|output)\b", re.I)
 _AFTER = re.compile(
-    r"^(?:let me know|i hope|feel free|would you like|these (?:prompts|levels|descriptions|lines)|note(?: that)?\b\s*:?|"
-    r"each (?:prompt|level|line)|if you(?:'d| would|\u2019d)? (?:like|want|need)|enjoy\b|hope this|this (?:sequence|list)|"
-    r"all (?:prompts|levels|lines))",
+    r"^(?:let me know|i hope|feel free|would you like|these (?:prompts|levels|descriptions|lines)|"
+    r"note(?: that)?\b\s*:?|each (?:prompt|level|line)|if you(?:'d| would|\u2019d)? (?:like|want|need)|enjoy\b|"
+    r"hope this|this (?:sequence|list)|all (?:prompts|levels|lines))",
     re.I,
 )
 _REFUSAL = re.compile(r"^(?:i(?:'m|\u2019m| am) sorry|sorry,|i (?:can(?:'t|\u2019t|not)|am unable)|as an ai\b)", re.I)
@@ -252,9 +253,7 @@ def _title(match: re.Match) -> str:
 
 def _is_name(match: re.Match, title: str) -> bool:
     """Whether the text on the marked line only names the level, with the prompt in the lines below."""
-    return (
-        bool(match["mark"].strip()) or title.endswith(":") or bool(re.fullmatch(r"(?:\*\*|__).*(?:\*\*|__):?", title))
-    )
+    return bool(match["mark"].strip() or title.endswith(":") or re.fullmatch(r"(?:\*\*|__).*(?:\*\*|__):?", title))
 
 
 def _unmarked(line: str) -> str:
@@ -271,13 +270,9 @@ def _until_farewell(lines: list[str]) -> list[str]:
 
 def _introduces(line: str) -> bool:
     text = line.strip().strip("*_")
-    return (
-        bool(_BEFORE.match(text))
-        and text.endswith((":", ".", "!"))
-        or bool(
-            text.endswith(":") and re.search(r"\b(?:prompts?|levels?|scales?|zoom|list|answer|output)\b", text, re.I)
-        )
-    )
+    if _BEFORE.match(text) and text.endswith((":", ".", "!")):
+        return True
+    return text.endswith(":") and bool(_ABOUT.search(text))
 
 
 def _clean(item: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .geometry import Geometry, snap
+from .wording import quoted
 
 MIN_ZOOM = 1.25
 MAX_ZOOM = 16.0
@@ -31,8 +32,11 @@ class ZoomLevel:
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} must be a number, got {value!r}.")
-    return float(value)
+        raise ValueError(f"{name} must be a number, got {quoted(value)}.")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be a number of ordinary size, got {quoted(value)}.") from error
 
 
 def _checked(level: ZoomLevel, index: int) -> ZoomLevel:
@@ -42,12 +46,12 @@ def _checked(level: ZoomLevel, index: int) -> ZoomLevel:
         raise ValueError(f"{where} must be a ZoomLevel, got {type(level).__name__}.")
     for name in ("prompt", "negative"):
         if not isinstance(getattr(level, name), str):
-            raise ValueError(f"{where}: {name} must be text, got {getattr(level, name)!r}.")
+            raise ValueError(f"{where}: {name} must be text, got {quoted(getattr(level, name))}.")
     zoom = _number(level.zoom, f"{where}: zoom")
     if not (MIN_ZOOM <= zoom <= MAX_ZOOM) and not (index == 0 and zoom == 1.0):
         raise ValueError(f"{where}: zoom must be from {MIN_ZOOM:g} to {MAX_ZOOM:g}, got {zoom:g}.")
     if isinstance(level.center, str) or not isinstance(level.center, Sequence) or len(level.center) != 2:
-        raise ValueError(f"{where}: center must be two numbers (x, y) in 0..1, got {level.center!r}.")
+        raise ValueError(f"{where}: center must be two numbers (x, y) in 0..1, got {quoted(level.center)}.")
     x, y = (_number(value, f"{where}: center {axis}") for value, axis in zip(level.center, "xy"))
     for value, axis in ((x, "x"), (y, "y")):
         if not 0.0 <= value <= 1.0:
@@ -138,10 +142,12 @@ class ZoomLevels(Sequence):
         """What `to_json` gave; raises ValueError for anything else."""
         if not isinstance(data, dict) or not isinstance(data.get("levels"), list):
             raise ValueError("levels must be an object with a list 'levels'.")
+        if len(data["levels"]) > MAX_LEVELS:
+            raise ValueError(f"levels must hold 1 to {MAX_LEVELS} levels, got {len(data['levels'])}.")
         levels = []
         for i, entry in enumerate(data["levels"]):
             if not isinstance(entry, dict) or not set(entry) <= {"prompt", "negative", "zoom", "center"}:
-                raise ValueError(f"level {i} must be an object of prompt, negative, zoom, center, got {entry!r}.")
+                raise ValueError(f"level {i} must be an object of prompt, negative, zoom, center, got {quoted(entry)}.")
             if "center" in entry and isinstance(entry["center"], list):
                 entry = {**entry, "center": tuple(entry["center"])}
             levels.append(ZoomLevel(**entry))
