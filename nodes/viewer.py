@@ -1,0 +1,105 @@
+"""ZoomStackViewer: fly through a stack in the graph."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+from comfy_api.v0_0_2 import io, ui
+
+from ..zoom_core.web_levels import DEFAULT_QUALITY, LOSSLESS, MAX_SIDE, describe, level_webp
+from .types import CATEGORY, ZoomStackType
+
+FOLDER = "zoom_stack"
+DESCRIPTION = "stack.json"
+# Encoding is WebP's own code, one level a thread.
+WORKERS = 4
+
+
+def picture_inputs(quality: int = DEFAULT_QUALITY) -> list:
+    """How levels become pictures for a browser."""
+    return [
+        io.Int.Input(
+            "quality",
+            default=quality,
+            min=1,
+            max=LOSSLESS,
+            optional=True,
+            tooltip="Quality of the pictures, as in WebP: 90 is hard to tell from the original, 100 is lossless.",
+        ),
+        io.Int.Input(
+            "largest_side",
+            default=4096,
+            min=64,
+            max=MAX_SIDE,
+            step=64,
+            optional=True,
+            advanced=True,
+            tooltip="Levels with a longer side than this, in pixels, are reduced to it for the viewer.",
+        ),
+    ]
+
+
+def encoded_levels(stack, quality: int, largest_side: int):
+    """The levels as WebP files, outermost first, with progress; ends when the run is interrupted."""
+    progress = comfy.utils.ProgressBar(len(stack))
+    encode = partial(level_webp, quality=quality, largest_side=largest_side)
+    with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
+        jobs = [pool.submit(encode, layer) for layer in stack.layers]
+        try:
+            for job in jobs:
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                yield job.result()
+                progress.update(1)
+        finally:
+            for job in jobs:
+                job.cancel()
+
+
+class ZoomStackViewer(io.ComfyNode):
+    """An interactive view of a stack, on the node itself."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoomStackViewer",
+            display_name="Zoom Stack Viewer",
+            category=CATEGORY,
+            description=(
+                "Fly through a zoom stack right here: wheel or pinch to zoom, drag to move, play the whole way."
+            ),
+            search_aliases=["preview zoom", "explore zoom", "deep zoom", "interactive zoom", "zoom player"],
+            inputs=[
+                ZoomStackType.Input("stack", tooltip="The stack to look at, from Zoom Stack Render."),
+                *picture_inputs(),
+            ],
+            outputs=[ZoomStackType.Output("stack", tooltip="The same stack, for the next node.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, stack, quality=DEFAULT_QUALITY, largest_side=4096) -> io.NodeOutput:
+        # A name that no other run has: a browser that asks for old pictures must not get new ones.
+        subfolder = f"{FOLDER}/{secrets.token_hex(8)}"
+        folder = os.path.join(folder_paths.get_temp_directory(), subfolder)
+        os.makedirs(folder)
+        description = describe(stack, largest_side)
+        for i, data in enumerate(encoded_levels(stack, quality, largest_side)):
+            file = f"level-{i:02}.webp"
+            with open(os.path.join(folder, file), "wb") as stream:
+                stream.write(data)
+            description["levels"][i]["file"] = file
+        # Last, because it says that all the others are there.
+        with open(os.path.join(folder, DESCRIPTION), "w", encoding="utf-8") as stream:
+            json.dump(description, stream, ensure_ascii=False)
+        shown = ui.SavedResult(DESCRIPTION, subfolder, io.FolderType.temp)
+        return io.NodeOutput(stack, ui={"zoom_stack": [shown]})
+
+
+NODES = [ZoomStackViewer]
