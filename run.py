@@ -20,7 +20,7 @@ def main():
     # Only now, because it does not even parse on a Python that is too old.
     from launcher.command import main as command
 
-    return command(sys.argv[1:])
+    return command(sys.argv[1:], hand_over)
 
 
 def use_another_python():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
+import concurrent.futures
 import json
+import threading
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from .websocket import WebSocket
+import aiohttp
 
 Graph = dict[str, dict[str, Any]]
 Event = Callable[[str, dict[str, Any]], None]
+
+CHECK_ROUTE = "/zoom-stack/validate"  # the pack's own: validates a prompt without queueing it
 
 
 class ServerGone(ConnectionError):
@@ -39,9 +44,8 @@ class PromptRefused(ValueError):
         for node_id, problem in self.node_errors.items():
             for item in problem.get("errors", []):
                 details = f": {item['details']}" if item.get("details") else ""
-                lines.append(
-                    f"  node {node_id} ({problem.get('class_type', '?')}): {item.get('message', '?')}{details}"
-                )
+                kind = problem.get("class_type", "?")
+                lines.append(f"  node {node_id} ({kind}): {item.get('message', '?')}{details}")
         return lines
 
     @property
@@ -81,33 +85,33 @@ class Result:
 
 
 class ComfyClient:
-    """One client of one ComfyUI server."""
+    """One client of one ComfyUI server. Its methods block; they may be called from any thread."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
         self.client_id = uuid.uuid4().hex
+        self._address = f"http://{host}:{port}"
 
     def request(self, method: str, path: str, body: Any = None, timeout: float = 60.0) -> tuple[int, bytes]:
-        """One HTTP request; `body` is sent as JSON unless it is bytes. Gives status and answer."""
-        # http.client, not urllib: a proxy from the environment must not come between us and 127.0.0.1.
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        raw = isinstance(body, bytes)
-        data = body if raw or body is None else json.dumps(body).encode()
-        headers = {} if body is None else {"Content-Type": "application/octet-stream" if raw else "application/json"}
+        """One HTTP request; `body` is sent as JSON unless it is bytes or a form. Gives status and answer."""
+        return _wait(self._request(method, path, body, timeout))
+
+    async def _request(self, method: str, path: str, body: Any, timeout: float) -> tuple[int, bytes]:
+        plain = body is None or isinstance(body, (bytes, aiohttp.FormData))
+        content = {"data": body} if plain else {"json": body}
         try:
-            connection.request(method, path, data, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerGone(f"ComfyUI on port {self.port} does not answer: {error}") from error
-        finally:
-            connection.close()
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session:
+                async with session.request(method, self._address + path, **content) as answer:
+                    return answer.status, await answer.read()
+        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+            reason = str(error) or f"no answer within {timeout:g} s"
+            raise ServerGone(f"ComfyUI at {self._address} does not answer: {reason}") from error
 
     def get(self, path: str, timeout: float = 60.0) -> Any:
         """GET a path that answers with JSON."""
         status, answer = self.request("GET", path, timeout=timeout)
         if status != 200:
-            raise RuntimeError(f"GET {path}: the server answered {status}: {answer[:300].decode('utf-8', 'replace')}")
+            raise RuntimeError(f"GET {path}: the server answered {status}: {_text(answer)}")
         return json.loads(answer)
 
     def object_info(self) -> dict[str, Any]:
@@ -117,32 +121,48 @@ class ComfyClient:
     def view(self, entry: dict[str, Any]) -> bytes:
         """The bytes of a saved file, as named in a Result's entries."""
         query = urllib.parse.urlencode({key: entry.get(key, "") for key in ("filename", "subfolder", "type")})
-        status, answer = self.request("GET", f"/view?{query}")
+        status, answer = self.request("GET", f"/view?{query}", timeout=600)
         if status != 200:
             raise RuntimeError(f"the server has no file {entry.get('filename')!r} ({status})")
         return answer
+
+    def check(self, graph: Graph) -> None:
+        """PromptRefused when any output of the graph is not valid; needs this pack on the server, else does nothing."""
+        status, answer = self.request("POST", CHECK_ROUTE, {"prompt": graph})
+        data = _as_json(answer)
+        if status == 200 and data.get("node_errors"):
+            error = data.get("error") or {"message": "Some outputs of the workflow are not valid."}
+            raise PromptRefused(_as_error(error), data["node_errors"])
 
     def queue(self, graph: Graph, workflow: dict[str, Any] | None = None) -> str:
         """Queue an API-format graph and give its prompt id; PromptRefused when it is not valid.
 
         `workflow` is the graph-format twin that ComfyUI writes into the files it saves.
         """
+        self.check(graph)
         body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id}
         if workflow is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
         status, answer = self.request("POST", "/prompt", body)
-        try:
-            data = json.loads(answer)
-        except ValueError:
-            data = {"error": {"message": f"the server answered {status}: {answer[:300].decode('utf-8', 'replace')}"}}
+        data = _as_json(answer)
         if status != 200 or "prompt_id" not in data:
-            raise PromptRefused(_as_error(data.get("error")), data.get("node_errors") or {})
+            error = data.get("error", f"the server answered {status}: {_text(answer)}")
+            raise PromptRefused(_as_error(error), data.get("node_errors") or {})
         if data.get("node_errors"):
-            # The server runs what it can and drops the other outputs; nobody asked for half a workflow.
-            self.request("POST", "/queue", {"delete": [data["prompt_id"]]})
-            self.interrupt(data["prompt_id"])
+            # A server without our check runs what it can and drops the other outputs; nobody asked for half a workflow.
+            self.cancel(data["prompt_id"])
             raise PromptRefused({"message": "Some outputs of the workflow are not valid."}, data["node_errors"])
         return data["prompt_id"]
+
+    def cancel(self, prompt_id: str, timeout: float = 60.0) -> None:
+        """Take a prompt out of the queue, or stop it, and wait until the server is done with it."""
+        deadline = time.monotonic() + timeout
+        while any(prompt_id in item for items in self.get("/queue").values() for item in items):
+            self.request("POST", "/queue", {"delete": [prompt_id]})
+            self.interrupt(prompt_id)
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.02)
 
     def interrupt(self, prompt_id: str | None = None) -> None:
         """Stop the running prompt (only if it is the one named)."""
@@ -164,33 +184,40 @@ class ComfyClient:
         `on_event(type, data)` hears every message that concerns this run; preview pictures come as
         ("preview", {"bytes": ...}). Raises PromptRefused, ExecutionFailed, TimeoutError or ServerGone.
         """
-        try:
-            socket = WebSocket(self.host, self.port, f"/ws?clientId={self.client_id}")
-        except OSError as error:
-            raise ServerGone(f"ComfyUI on port {self.port} does not answer: {error}") from error
-        try:
-            prompt_id = self.queue(graph, workflow)
-            self._follow(socket, prompt_id, on_event or (lambda kind, data: None), time.monotonic() + timeout)
-        except (ServerGone, TimeoutError):
-            raise
-        except OSError as error:
-            raise ServerGone(f"ComfyUI stopped answering: {error}") from error
-        finally:
-            socket.close()
-        return self._result(prompt_id)
-
-    def _follow(self, socket: WebSocket, prompt_id: str, on_event: Event, deadline: float) -> None:
-        while True:
+        prompt_id = _wait(self._run(graph, workflow, on_event or (lambda kind, data: None), timeout))
+        # The success message is sent a moment before the run is put into the history.
+        deadline = time.monotonic() + 60
+        while (record := self.history(prompt_id)) is None:
             if time.monotonic() > deadline:
-                self.interrupt(prompt_id)
-                raise TimeoutError(f"the workflow was not finished in time (prompt {prompt_id}); it was interrupted")
-            message = socket.receive(timeout=1.0)
-            if message is None:
+                raise RuntimeError(f"the server has no record of the finished prompt {prompt_id}")
+            time.sleep(0.02)
+        return Result(prompt_id, record.get("outputs") or {}, record.get("status") or {})
+
+    async def _run(self, graph: Graph, workflow: Any, on_event: Event, timeout: float) -> str:
+        # Connected before it is queued, so that no message is missed.
+        url = f"{self._address}/ws?clientId={self.client_id}"
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=60)) as session,
+                session.ws_connect(url, max_msg_size=0) as socket,
+            ):
+                prompt_id = await asyncio.to_thread(self.queue, graph, workflow)
+                try:
+                    await asyncio.wait_for(self._follow(socket, prompt_id, on_event), timeout)
+                except asyncio.TimeoutError:
+                    await asyncio.to_thread(self.interrupt, prompt_id)
+                    message = f"the workflow was not finished within {timeout:g} s (prompt {prompt_id})"
+                    raise TimeoutError(f"{message}; it was interrupted") from None
+                return prompt_id
+        except aiohttp.ClientError as error:
+            raise ServerGone(f"ComfyUI at {self._address} does not answer: {error}") from error
+
+    async def _follow(self, socket: aiohttp.ClientWebSocketResponse, prompt_id: str, on_event: Event) -> None:
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY:
+                on_event("preview", {"bytes": message.data})
                 continue
-            if isinstance(message, bytes):
-                on_event("preview", {"bytes": message})
-                continue
-            event = json.loads(message)
+            event = json.loads(message.data)
             kind, data = event.get("type", ""), event.get("data") or {}
             if data.get("prompt_id", prompt_id) != prompt_id:
                 continue
@@ -199,16 +226,39 @@ class ComfyClient:
                 raise ExecutionFailed(data, interrupted=kind == "execution_interrupted")
             if kind == "execution_success":
                 return
+        raise ServerGone(f"ComfyUI at {self._address} hung up in the middle of the workflow")
 
-    def _result(self, prompt_id: str) -> Result:
-        # The success message is sent a moment before the run is put into the history.
-        deadline = time.monotonic() + 10
-        while (record := self.history(prompt_id)) is None:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the server has no record of the finished prompt {prompt_id}")
-            time.sleep(0.02)
-        return Result(prompt_id, record.get("outputs") or {}, record.get("status") or {})
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One event loop in a thread of its own: the callers' threads may run another (Playwright does)."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="comfy-client", daemon=True).start()
+    return loop
+
+
+def _wait(coroutine: Coroutine) -> Any:
+    """The result of a coroutine; Ctrl-C is heard while waiting, on Windows too, and cancels it."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        while not future.done():
+            concurrent.futures.wait([future], timeout=0.5)
+        return future.result()
+    finally:
+        future.cancel()
+
+
+def _as_json(answer: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(answer)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _as_error(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"message": str(value or "The server refused the workflow.")}
+
+
+def _text(answer: bytes) -> str:
+    return answer[:300].decode("utf-8", "replace")

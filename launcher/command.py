@@ -1,63 +1,137 @@
-"""The command line of run.py."""
+"""The command line of run.py, and the way from stage 0 to stage 1."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import processes
-from .benchmarks import run_benchmark
-from .console import Problem
-from .demo import DEFAULT_WORKFLOW, DemoOptions, run_demo
-from .installation import PACK
-from .server import ServerFailed
-from .tests import run_tests
-from .workflow import WorkflowError
+from . import browser, processes, workflow
+from .console import Problem, say
+from .installation import PACK, Installation, prepare
+
+DEFAULT_WORKFLOW = "text-to-zoom"
+BENCHMARKS = ("ablation", "operators", "render", "sampling")
+READY = "ZOOM_STACK_READY"  # tells stage 1 what stage 0 found
+_EXTRAS = {"test": ("test",), "twins": ("test",)}
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int:
     """Run what the command line asks for, leaving no process behind; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # A console that lacks a character should show a question mark, not end the program.
-        stream.reconfigure(errors="replace")
+    _mend_streams()
     options, rest = parse(arguments)
     processes.install_signal_handlers()
     try:
-        if options.command == "test":
-            return run_tests(options.comfyui, rest)
-        if options.command == "bench":
-            return run_benchmark(options.comfyui, rest)
-        run_demo(
-            DemoOptions(
-                workflow=options.workflow,
-                seed=options.seed,
-                prompts=options.prompts,
-                serve=options.serve,
-                comfyui=options.comfyui,
-                output=options.output.resolve(),
-                device=options.device,
-                port=options.port,
-            )
-        )
-        return 0
-    except (Problem, WorkflowError, ServerFailed) as problem:
-        print(f"\n{problem}", file=sys.stderr, flush=True)
-        return 1
+        installation = _from_stage_0()
+        if installation is None:
+            # Mistakes in what was asked for should show before the set-up, which may take minutes.
+            needed = _check(options, rest)
+            installation = prepare(options.comfyui, needed)
+            if installation.python != Path(sys.executable):
+                os.environ[READY] = json.dumps(installation.as_text())
+                return hand_over([str(installation.python), str(PACK / "run.py"), *arguments])
+        return _run(options, rest, installation)
+    except Problem as problem:
+        return _fail(str(problem), 1)
     except processes.Stopped as stopped:
-        print("\nStopped.", file=sys.stderr, flush=True)
-        return 128 + stopped.signum
+        return _fail("Stopped.", 128 + stopped.signum)
     except BrokenPipeError:
+        # Nobody reads any more; what is left in the buffer must not raise again at the end.
+        sys.stdout = open(os.devnull, "w")
         return 128 + getattr(signal, "SIGPIPE", 13)
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")
+        return _fail(f"{error.filename or 'The output'}: {error.strerror or error}", 1)
     finally:
         processes.stop_all()
 
 
+def _fail(message: str, code: int) -> int:
+    print(f"\n{message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _mend_streams() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
+        # A console that lacks a character should show a question mark, not end the program.
+        getattr(sys, name).reconfigure(errors="replace")
+
+
+def _from_stage_0() -> Installation | None:
+    found = os.environ.pop(READY, None)
+    return Installation.from_text(json.loads(found)) if found else None
+
+
+def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
+    """Complain about what cannot work; the names of the extras that it needs."""
+    if options.command == "bench" and (not rest or rest[0] not in BENCHMARKS):
+        raise Problem(f"bench: expected one of {', '.join(BENCHMARKS)}, got {rest[0] if rest else 'nothing'}.")
+    if options.command == "demo":
+        path = workflow.find(options.workflow)
+        content = workflow.read(path)
+        if options.prompts:
+            read_prompts(options.prompts)
+        if options.serve and workflow.is_api(content):
+            raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it.")
+        _make_output(options.output)
+        needs_browser = workflow.is_graph(content) and workflow.twin(content) is None and not options.serve
+        if needs_browser and not options.comfyui and browser.find_browser():
+            return ("test",)  # has Playwright
+    return _EXTRAS.get(options.command, ())
+
+
+def _make_output(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(None, "no permission to write there")
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise Problem(f"--output: expected a folder to write to, got {folder}: {reason}.") from error
+
+
+def read_prompts(path: Path) -> str:
+    """The text of a file of prompts; Problem when there is none."""
+    try:
+        text = path.read_text("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"--prompts: cannot read {path} as UTF-8 text: {error}") from error
+    if not text:
+        raise Problem(f"--prompts: {path} is empty; expected one prompt a line, from the widest view to the closest.")
+    return text
+
+
+def _run(options: argparse.Namespace, rest: list[str], installation: Installation) -> int:
+    """Stage 1: we are in the environment now."""
+    if options.command == "demo":
+        from .demo import run_demo
+
+        run_demo(options, installation)
+        return 0
+    if options.command == "twins":
+        from .demo import write_twins
+
+        write_twins(installation)
+        return 0
+    if options.command == "test":
+        say(f"Testing with {installation.python} and ComfyUI in {installation.comfyui}")
+        # Arguments that name a file or a test replace the default of the whole folder.
+        targets = [] if any(Path(a.partition("::")[0]).exists() for a in rest) else [PACK / "tests"]
+        command = ["-m", "pytest", "-c", PACK / "tests" / "pytest.ini", *targets, *rest]
+    else:
+        command = [PACK / "benchmarks" / f"{rest[0]}.py", *rest[1:]]
+    environment = {**os.environ, "COMFYUI_PATH": str(installation.comfyui), "PYTHONUNBUFFERED": "1"}
+    return processes.wait(processes.spawn([installation.python, *command], env=environment))
+
+
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and what `test` hands on to pytest."""
+    """The options, and what `test` and `bench` hand on."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--comfyui",
@@ -67,7 +141,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     about = "Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI."
     parser = argparse.ArgumentParser(prog="run.py", description=about)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | bench")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | bench | twins")
     demo = commands.add_parser("demo", parents=[shared], help="make a zoom video")
     demo.add_argument(
         "--workflow",
@@ -75,7 +149,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         default=DEFAULT_WORKFLOW,
         help=f"a bundled workflow, or a file of either format (default: {DEFAULT_WORKFLOW})",
     )
-    demo.add_argument("--seed", type=_seed, help="the seed for every node that has one")
+    demo.add_argument("--seed", type=_number("a whole number", 2**64), help="the seed for every node that has one")
     demo.add_argument(
         "--prompts",
         type=Path,
@@ -85,7 +159,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     demo.add_argument("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
     demo.add_argument(
         "--output",
-        type=Path,
+        type=lambda text: Path(text).resolve(),
         metavar="FOLDER",
         default=PACK / "output",
         help="where the results go (default: output, beside run.py)",
@@ -96,26 +170,26 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         default="auto",
         help="what to compute on (default: a GPU if there is a usable one)",
     )
-    demo.add_argument("--port", type=_port, default=0, help="the server's port (default: a free one)")
+    demo.add_argument(
+        "--port", type=_number("a port", 2**16), default=0, help="the server's port (default: a free one)"
+    )
     commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
     commands.add_parser(
         "bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False
     )
+    commands.add_parser("twins", parents=[shared], help="write workflows/api/ again, after changing workflows/*.json")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command == "demo":
+    if rest and options.command in ("demo", "twins"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options, rest
 
 
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**64:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**64 - 1}, got {text}")
-    return value
+def _number(what: str, end: int) -> Callable[[str], int]:
+    """A parser of whole numbers from 0 to below `end`."""
 
+    def parse_number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(end)) and int(text) < end):
+            raise argparse.ArgumentTypeError(f"expected {what} from 0 to {end - 1}, got {text!r:.80}")
+        return int(text)
 
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**16:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text}")
-    return value
+    return parse_number

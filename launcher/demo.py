@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import json
 import os
 import re
@@ -11,101 +13,91 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import browser
 from . import workflow as workflows
 from .cache import Lock
 from .client import ExecutionFailed, PromptRefused, Result, ServerGone
+from .command import read_prompts
 from .console import Problem, Status, say
-from .installation import PACK, Installation, prepare
+from .installation import PACK, Installation
 from .progress import RunProgress
 from .server import ComfyServer, ServerFailed
 
-DEFAULT_WORKFLOW = "text-to-zoom"
 _TEMPLATE_PACK = "zoom-stack-demo"  # a custom node folder without nodes, which only serves the workflow to the browser
 _MANY = 4
 _VIDEO_ENDINGS = {".mp4", ".webm", ".mkv", ".mov", ".gif"}
 
 
-@dataclass(frozen=True)
-class DemoOptions:
-    """What the command line asks for."""
-
-    workflow: str = DEFAULT_WORKFLOW
-    seed: int | None = None
-    prompts: Path | None = None
-    serve: bool = False
-    comfyui: str | None = None
-    output: Path = PACK / "output"
-    device: str = "auto"
-    port: int = 0
-
-
-def run_demo(options: DemoOptions) -> None:
+def run_demo(options: argparse.Namespace, installation: Installation) -> None:
     """Run the demo, or serve it."""
-    # Mistakes in what was asked for should show before the set-up, which may take minutes.
-    path = find_workflow(options.workflow)
-    workflow = workflows.read(path)
-    prompts = _read_prompts(options.prompts) if options.prompts else None
-    if options.serve and workflows.is_api(workflow):
-        raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it, with a layout.")
-    installation = prepare(options.comfyui)
-    with _base_folder(installation.cache) as base:
+    path = workflows.find(options.workflow)
+    content = workflows.read(path)
+    # The seed and the prompts go into both formats: what runs, and what is shown or saved with the results.
+    layout = None if workflows.is_api(content) else copy.deepcopy(content)
+    graph = content if layout is None else workflows.twin(content)
+    with base_folder(installation.cache) as base:
         _lend_inputs(path.parent / "input", base / "input")
         _prepare_browser(base)
-        server = ComfyServer(
-            installation.comfyui,
-            installation.python,
-            base,
-            PACK,
-            cpu=_use_cpu(installation, options.device),
-            output=options.output,
-            models=installation.models,
-            port=options.port,
-        )
-        try:
-            with Status("Starting ComfyUI") as status:
-                server.start(on_wait=lambda seconds: status.show(""))
-                status.finish()
-            object_info = server.client.object_info()
+        cpu = use_cpu(installation, options.device)
+        with started(installation, base, cpu=cpu, output=options.output, port=options.port) as server:
+            changed = options.seed is not None or options.prompts
+            if graph is None and (changed or not options.serve):
+                graph = _convert(server, path.name, content)
             if options.seed is not None:
-                workflow = workflows.with_seed(workflow, object_info, options.seed)
-            if prompts is not None:
-                workflow = workflows.with_prompts(workflow, object_info, prompts)
+                workflows.set_seed(graph, layout, server.client.object_info(), options.seed)
+            if options.prompts:
+                workflows.set_prompts(graph, layout, read_prompts(options.prompts))
             if options.serve:
-                _serve(server, path.stem, workflow)
+                _serve(server, path.stem, layout)
             else:
-                _run(server, path.stem, workflow, object_info)
-        finally:
-            server.stop()
+                _run(server, path.stem, graph, layout)
 
 
-def find_workflow(name: str) -> Path:
-    """The file of a workflow given as a path or as the name of a bundled one."""
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path.resolve()
-    bundled = PACK / "workflows" / f"{name.removesuffix('.json')}.json"
-    if bundled.is_file():
-        return bundled
-    names = ", ".join(sorted(file.stem for file in (PACK / "workflows").glob("*.json"))) or "none"
-    raise Problem(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {names}.")
-
-
-def _read_prompts(path: Path) -> str:
-    try:
-        text = path.read_text("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"--prompts: cannot read {path} as UTF-8 text: {error}") from error
-    if not text:
-        raise Problem(f"--prompts: {path} is empty; expected one prompt a line, from the widest view to the closest.")
-    return text
+def write_twins(installation: Installation) -> None:
+    """Write workflows/api/ again, as the frontend of this ComfyUI queues the bundled workflows."""
+    with base_folder(installation.cache) as base:
+        _lend_inputs(workflows.FOLDER / "input", base / "input")
+        with started(installation, base, cpu=True) as server, browser.frontend(server.url) as page:
+            names = {path.name for path in workflows.bundled()}
+            for path in workflows.bundled():
+                content = workflows.read(path)
+                workflows.write_twin(path, content, browser.convert(page, content))
+                say(f"Written: {workflows.TWINS / path.name}")
+            for path in workflows.TWINS.glob("*.json"):
+                if path.name not in names:
+                    path.unlink()
 
 
 @contextmanager
-def _base_folder(cache: Path) -> Iterator[Path]:
+def started(installation: Installation, base: Path, **options: Any) -> Iterator[ComfyServer]:
+    """A server in the folder `base`, with this pack, for as long as the block lasts."""
+    python, models = str(installation.python), installation.models
+    server = ComfyServer(installation.comfyui, python, base, PACK, models=models, **options)
+    try:
+        with Status("Starting ComfyUI") as status:
+            server.start(on_wait=lambda seconds: status.show(""))
+            status.finish()
+        yield server
+    finally:
+        server.stop()
+
+
+def _convert(server: ComfyServer, name: str, content: workflows.Workflow) -> workflows.Graph:
+    with Status(f"Reading {name} with ComfyUI's frontend") as status:
+        try:
+            with browser.frontend(server.url) as page:
+                graph = browser.convert(page, content)
+        except workflows.WorkflowError as error:
+            raise Problem(f"The workflow {name} cannot be queued from here. {error}") from error
+        status.finish()
+    return graph
+
+
+@contextmanager
+def base_folder(cache: Path) -> Iterator[Path]:
     """The server's own folder for settings, inputs and temporary files, which no other run is using."""
     number = 1
     while True:
@@ -140,28 +132,24 @@ def _prepare_browser(base: Path) -> None:
     (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
 
 
-def _use_cpu(installation: Installation, device: str) -> bool:
+def use_cpu(installation: Installation, device: str) -> bool:
     """Whether ComfyUI has to be told that there is no GPU."""
     if device != "auto":
         return device == "cpu"
-    if sys.platform == "darwin" or (os.name == "posix" and not _nvidia_driver()):
+    # Looked up before asking torch, which takes seconds to import. /dev/dxg is the GPU under WSL, /dev/kfd an AMD one.
+    driver = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
+    if sys.platform == "darwin" or (os.name == "posix" and not driver):
         return True
     code = "import torch; print(torch.cuda.is_available())"
     done = subprocess.run([installation.python, "-c", code], capture_output=True, text=True)
     return done.stdout.strip() != "True"
 
 
-def _nvidia_driver() -> bool:
-    # Looked up before asking torch, which takes seconds to import. /dev/dxg is the GPU under WSL, /dev/kfd an AMD one.
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
-
-
-def _run(server: ComfyServer, name: str, workflow: workflows.Workflow, object_info: dict[str, Any]) -> None:
-    graph = workflows.to_api(workflow, object_info)
-    metadata = None if workflows.is_api(workflow) else workflow
+def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflows.Workflow | None) -> None:
+    object_info = server.client.object_info()
     with Status(f"Running {name}") as status:
         try:
-            result = server.client.run(graph, metadata, RunProgress(graph, object_info, status), timeout=24 * 3600)
+            result = server.client.run(graph, layout, RunProgress(graph, object_info, status), timeout=24 * 3600)
         except PromptRefused as refused:
             raise Problem(f"ComfyUI does not accept the workflow {name}:\n{refused}") from refused
         except ExecutionFailed as error:
@@ -188,13 +176,13 @@ def _report(server: ComfyServer, result: Result) -> None:
         say(f"       and {len(others) - _MANY} more, up to {others[-1].name}")
 
 
-def _serve(server: ComfyServer, name: str, workflow: workflows.Workflow) -> None:
+def _serve(server: ComfyServer, name: str, layout: workflows.Workflow) -> None:
     # The address may only name a template with plain characters.
     template = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
     folder = server.base / "custom_nodes" / _TEMPLATE_PACK / "workflows"
     for old in folder.glob("*.json"):
         old.unlink()
-    (folder / f"{template}.json").write_text(json.dumps(workflow), "utf-8")
+    (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
     say("ComfyUI is running. Open this address, and press Run there:")
     say(f"    {server.url}/?template={template}&source={_TEMPLATE_PACK}")
     say(f"What it saves goes to {server.output}. Ctrl-C stops it.")

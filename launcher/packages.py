@@ -19,34 +19,25 @@ _DOWNLOADING = re.compile(r"\s*Downloading (\S+?)(?:-\d\S*)? \(([\d.]+ [kMG]?B)\
 _INSTALLING = re.compile(r"Installing collected packages: (.*)")
 
 # What pip says, and what that means for the person. The first that matches is told.
-_EXPLANATIONS = [
-    (
-        r"No space left on device|Errno 28|not enough space on the disk",
-        f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk.",
+_OFFLINE = (
+    r"Retrying \(|NewConnectionError|Max retries|name resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead"
+)
+_EXPLANATIONS = {
+    r"No space left on device|Errno 28|not enough space on the disk": (
+        f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk."
     ),
-    (
-        r"DO NOT MATCH THE HASHES",
-        (
-            "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be"
-            " trusted."
-        ),
+    r"DO NOT MATCH THE HASHES": (
+        "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be trusted."
     ),
-    (
-        (
-            r"Retrying \(|NewConnectionError|Max retries|name"
-            r" resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead"
-        ),
-        (
-            "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
-            "you use them), then start again: what pip has downloaded is kept."
-        ),
+    _OFFLINE: (
+        "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
+        "you use them), then start again: what pip has downloaded is kept."
     ),
-    (
-        r"No matching distribution found|is not a supported wheel",
-        "The package index offers no release that fits this computer and Python version (or could not be reached).",
+    r"No matching distribution found|is not a supported wheel": (
+        "The package index offers no release that fits this computer and Python version (or could not be reached)."
     ),
-    (r"Permission denied|Access is denied", f"A file could not be written. Set {VARIABLE} to a folder of your own."),
-]
+    r"Permission denied|Access is denied": f"A file could not be written. Set {VARIABLE} to a folder of your own.",
+}
 
 
 class Pip:
@@ -69,7 +60,7 @@ class Pip:
 
     def _explain(self, code: int) -> str:
         log = self._log_path.read_text("utf-8", "replace")
-        meaning = next((text for pattern, text in _EXPLANATIONS if re.search(pattern, log)), "")
+        meaning = next((text for pattern, text in _EXPLANATIONS.items() if re.search(pattern, log)), "")
         tail = "\n".join("    " + line for line in log.splitlines()[-_TAIL_LINES:])
         return (
             f"Installing packages failed (pip ended with code {code}).\n{meaning}\n{tail}\nThe whole log:"
@@ -107,38 +98,29 @@ class _Reader:
 
     def __init__(self, status: Status, site_packages: Path | None) -> None:
         self._status, self._site_packages = status, site_packages
-        self._seen: set[str] = set()
-        self._to_install = self._before = 0
+        self._found = self._to_install = self._before = 0
         self._detail, self._topic = "", ""
 
     def __call__(self, lines: list[str]) -> None:
         for line in lines:
             self._read(line)
-        if self._to_install and self._site_packages:
+        if self._to_install:
             done = min(self._installed() - self._before, self._to_install)
             self._detail = f"installing: {done} of {self._to_install} packages"
         self._status.show(self._detail, self._topic)
 
     def _read(self, line: str) -> None:
         if match := _COLLECTING.match(line):
-            self._seen.add(match[1].lower())
-            self._say(f"finding {match[1]} (package {len(self._seen)})", "finding packages")
+            self._found += 1
+            self._detail, self._topic = f"finding {match[1]} (package {self._found})", "finding packages"
         elif match := _DOWNLOADING.match(line):
-            self._say(f"downloading {match[1]}, {match[2]} (package {len(self._seen)})", _big_download(match))
+            self._detail = f"downloading {match[1]}, {match[2]} (package {self._found})"
+            if match[2].endswith("GB") or (match[2].endswith("MB") and float(match[2].split()[0]) > 100):
+                # A line of its own in a log too, because it takes long.
+                self._topic = self._detail
         elif match := _INSTALLING.match(line):
-            self._to_install = match[1].count(",") + 1
-            self._before = self._installed()
-            self._say(f"installing {self._to_install} packages", "installing")
-
-    def _say(self, detail: str, topic: str) -> None:
-        self._detail, self._topic = detail, topic or self._topic
+            self._to_install, self._before, self._topic = match[1].count(",") + 1, self._installed(), "installing"
         self._status.show(self._detail, self._topic)
 
     def _installed(self) -> int:
         return len(list(self._site_packages.glob("*.dist-info"))) if self._site_packages else 0
-
-
-def _big_download(match: re.Match[str]) -> str:
-    """A topic of its own for downloads that take long, so that a log shows them too."""
-    size, unit = match[2].split()
-    return f"downloading {match[1]}" if unit == "GB" or (unit == "MB" and float(size) > 100) else ""

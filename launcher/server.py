@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import processes
 from .client import ComfyClient, ServerGone
+from .console import Problem
 
 PACK_NAME = "zoom-stack"
 _TAIL_LINES = 30
@@ -20,7 +21,7 @@ _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _WANTED_FLAGS = ("--disable-api-nodes", "--disable-auto-launch")
 
 
-class ServerFailed(RuntimeError):
+class ServerFailed(Problem):
     """The server did not come up, or died; the message ends with the last lines of its log."""
 
 

@@ -22,7 +22,7 @@ Running workflows (graphs are in ComfyUI's API format)
     error = comfy.execution_error(graph)
         A node must raise. `error.message`, `error.exception_type`, `error.node_id`, `error.traceback`.
     comfy.put_input("photo.png", data)   a file in the server's input folder (bytes, or an [H, W, C] array in 0..1)
-    comfy.to_api(workflow)               a graph-format workflow (as in workflows/*.json) as an API graph
+    comfy.to_api(workflow)               a bundled workflow (as read from workflows/*.json) as an API graph, from workflows/api/
     comfy.object_info, comfy.client, comfy.url, comfy.output_dir, comfy.log()
 A test with a failing call gets the end of the server's log in its error.
 
@@ -46,6 +46,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from launcher import workflow as workflows
 from launcher.client import ComfyClient, ExecutionFailed, Graph, PromptRefused, Result, ServerGone
 from launcher.server import ComfyServer
 
@@ -128,7 +129,7 @@ class ComfyHarness:
         return name
 
     def to_api(self, workflow: dict[str, Any]) -> Graph:
-        """A graph-format workflow as an API graph, as `python run.py demo` queues it."""
-        from launcher.workflow import to_api
-
-        return to_api(workflow, self.object_info)
+        """The API graph of a bundled workflow, as `python run.py demo` queues it."""
+        graph = workflows.twin(workflow)
+        assert graph is not None, workflows.STALE
+        return graph

@@ -84,7 +84,7 @@ def test_a_workflow_opens_without_a_warning_and_queues_what_the_launcher_queues(
     opened = page.evaluate(OPEN, workflow)
     assert opened["marked"] == []
     assert (opened["nodes"], opened["links"]) == (len(workflow["nodes"]), len(workflow["links"]))
-    assert opened["prompt"] == comfy.to_api(workflow)
+    assert opened["prompt"] == comfy.to_api(workflow), workflows.STALE
     # Warnings about missing models and pictures come a moment after the graph.
     page.wait_for_timeout(1500)
     assert page.locator(WARNINGS).all_inner_texts() == []

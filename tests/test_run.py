@@ -19,6 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from launcher import browser
 from launcher.cache import VARIABLE
 from launcher.command import parse
 from launcher.console import Status
@@ -52,6 +53,22 @@ def workflow(frames: int = 24, size: int = 64) -> dict:
             [4, 4, 0, 5, 0, "VIDEO"],
         ],
         "version": 0.4,
+    }
+
+
+def api(frames: int = 24, size: int = 64) -> dict:
+    """The same in API format."""
+
+    def node(kind, **inputs):
+        return {"class_type": kind, "inputs": inputs, "_meta": {"title": re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind)}}
+
+    return {
+        "1": node("EmptyImage", width=size, height=size, batch_size=frames, color=0x20A040),
+        "2": node("ImageFromBatch", image=["1", 0], batch_index=0, length=2),
+        "3": node("SaveImage", images=["2", 0], filename_prefix="levels"),
+        "4": node("CreateVideo", images=["1", 0], fps=12, bit_depth=8),
+        "5": node("SaveVideo", video=["4", 0], filename_prefix="zoom", format="mp4", codec="h264"),
+        "6": node("RandomNoise", noise_seed=1),
     }
 
 
@@ -116,6 +133,7 @@ def read_until(process: subprocess.Popen, text: str) -> str:
     raise AssertionError(f"it ended without saying {text!r}:\n{seen}")
 
 
+@pytest.mark.skipif(browser.find_browser() is None, reason="a graph can only be converted by a browser")
 def test_demo_runs_a_workflow_and_says_where_its_files_are(demo):
     output, _ = (process := demo.start(workflow(), "--seed", "77")).communicate()
     assert process.returncode == 0, output
@@ -173,7 +191,7 @@ def test_served_for_the_browser_until_ctrl_c(demo):
 
 @SIGNALS
 def test_stopped_while_the_server_is_starting(demo):
-    process = demo.start(workflow())
+    process = demo.start(api())
     demo.wait_for_server(process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
@@ -182,7 +200,7 @@ def test_stopped_while_the_server_is_starting(demo):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a child with its parent")
 def test_killed_without_warning_it_takes_the_server_along(demo):
-    process = demo.start(workflow())
+    process = demo.start(api())
     demo.wait_for_server(process)
     process.kill()
     process.communicate()
@@ -193,8 +211,7 @@ def test_killed_without_warning_it_takes_the_server_along(demo):
 
 
 def test_a_refused_workflow_is_explained_and_the_server_stopped(demo):
-    content = workflow()
-    content["nodes"][0]["widgets_values"][0] = 0
+    content = api(size=0)
     output, _ = (process := demo.start(content)).communicate()
     assert process.returncode == 1
     assert "does not accept the workflow" in output and "width" in output and "Traceback" not in output
@@ -207,6 +224,9 @@ def test_mistakes_show_before_anything_is_started(demo):
         (json.dumps({"1": {"class_type": "X", "inputs": {}}}), ["--serve"], "in API format"),
         (workflow(), ["--prompts", "nowhere.txt"], "--prompts"),
         (workflow(), ["--seed", "-1"], "from 0 to"),
+        (workflow(), ["--seed", "x"], "expected a whole number from 0 to 18446744073709551615, got 'x'"),
+        (workflow(), ["--port", "70000"], "expected a port from 0 to 65535"),
+        (workflow(), ["--output", str(demo.folder / "My workflow.json")], "expected a folder to write to"),
         (workflow(), ["--comfyui", str(demo.folder)], "expected a ComfyUI folder"),
         (workflow(), ["--nonsense"], "--nonsense"),
     ]:
@@ -216,8 +236,27 @@ def test_mistakes_show_before_anything_is_started(demo):
     assert not list(demo.cache.glob("server-*"))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_that_cannot_be_written_is_no_traceback(demo):
+    file = demo.folder / "api.json"
+    file.write_text(json.dumps(api()))
+    command = [sys.executable, "-u", PACK / "run.py", "demo", "--workflow", file, "--output", demo.output]
+    environment = {**os.environ, VARIABLE: str(demo.cache), "COMFYUI_PATH": str(demo.comfyui)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+
+    line = subprocess.list2cmdline([str(part) for part in [*command, "--seed", "x"]])
+    done = subprocess.run(["sh", "-c", line + " >&- 2>&-"], env=environment)
+    assert done.returncode == 2
+    line = subprocess.list2cmdline([str(part) for part in command]).replace("api.json", "none.json")
+    done = subprocess.run(["sh", "-c", line + " >&-"], env=environment, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.strip().startswith("--workflow: there is no file")
+
+
 def test_progress_follows_the_servers_events(comfy):
-    graph = comfy.to_api(workflow(frames=5))
+    graph = api(frames=5)
     stream = io.StringIO()
     progress = RunProgress(graph, comfy.object_info, Status("Running", stream))
     for kind, data in comfy.run(graph).events:
@@ -226,7 +265,7 @@ def test_progress_follows_the_servers_events(comfy):
     # The noise leads nowhere, so the server does not run it, and it does not count.
     assert [re.search(r"(\d)/5 nodes", line)[1] for line in lines] == list("012345")
     titles = {line.split("nodes")[1].strip() for line in lines[:-1]}
-    assert titles == {"Empty Image", "Get Image from Batch", "Save Image", "Create Video", "Save Video"}
+    assert titles == {"Empty Image", "Image From Batch", "Save Image", "Create Video", "Save Video"}
 
 
 def test_progress_within_a_node_moves_the_bar():
@@ -261,8 +300,8 @@ def start_tests(folder: Path, comfyui: Path, *arguments: str) -> subprocess.Pope
 
 
 def test_tests_are_run_and_their_verdict_returned(tmp_path, comfy_path):
-    file = str(PACK / "tests" / "test_run_websocket.py")
-    output, _ = (process := start_tests(tmp_path, comfy_path, file, "-k", "fragments", "-q")).communicate()
+    file = str(PACK / "tests" / "test_run_workflow.py")
+    output, _ = (process := start_tests(tmp_path, comfy_path, file, "-k", "is_missing", "-q")).communicate()
     assert process.returncode == 0 and "1 passed" in output, output
     output, _ = (process := start_tests(tmp_path, comfy_path, file, "-k", "no_such_test")).communicate()
     assert process.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, output

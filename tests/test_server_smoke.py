@@ -64,11 +64,19 @@ def test_an_unknown_node_is_refused(comfy):
     assert "NoSuchNode" in str(comfy.validate_error(graph))
 
 
-def test_a_graph_with_one_broken_output_is_refused_as_a_whole(comfy):
-    graph = picture(0x030201) | {f"1{key}": node for key, node in picture(0, width=0).items()}
+def half_broken(color: int) -> dict:
+    """A graph of two outputs, one of which is not valid."""
+    graph = picture(color) | {f"1{key}": node for key, node in picture(0, width=0).items()}
     graph["12"]["inputs"]["images"] = ["11", 0]
-    assert list(comfy.validate_error(graph).node_errors) == ["11"]
+    return graph
+
+
+def test_a_graph_with_one_broken_output_is_refused_as_a_whole(comfy):
+    history = comfy.client.get("/history")
+    for color in range(0x030201, 0x030205):
+        assert list(comfy.validate_error(half_broken(color)).node_errors) == ["11"]
     assert comfy.client.get("/queue") == {"queue_running": [], "queue_pending": []}
+    assert comfy.client.get("/history") == history, "the valid half has run"
 
 
 def test_a_failing_node_is_reported_and_the_next_job_runs(comfy):
@@ -122,6 +130,9 @@ def test_comfyui_modules_are_comfyuis_own(comfy_path):
 
 def test_a_stopped_server_leaves_no_process_and_says_so(start_comfy):
     other = start_comfy("--disable-all-custom-nodes")
+    # A server without the pack queues the valid half before it says so; it is stopped before the refusal is told.
+    assert list(other.validate_error(half_broken(0x030205)).node_errors) == ["11"]
+    assert other.client.get("/queue") == {"queue_running": [], "queue_pending": []}
     pid = other.server.pid
     other.server.stop()
     assert other.server.pid is None
