@@ -3,8 +3,9 @@
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
+from .agreement import JointSettings
 from .inputs import agreement_inputs, blending_input, cfg_input, guide_input, sampler_name_input, seed_input, vae_input
-from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler
+from .joint import JointGuider, SharedNoise, ZoomSampler
 from .types import CATEGORY, ZoomLevelsType
 
 ADVANCED = f"{CATEGORY}/advanced"

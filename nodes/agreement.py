@@ -2,64 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 
-import comfy.utils
 import torch
+from torch.nn.functional import interpolate
 
-from ..zoom_core import Geometry, IterativeUpdate, LevelConstraint, ZoomLevels, consolidate
-from ..zoom_core.photograph import ZoomGuide, crop_photograph
-from .pixels import PixelSpace
+from ..zoom_core import Geometry, IterativeUpdate, LevelConstraint, consolidate
+from ..zoom_core.blending import METHODS
+from ..zoom_core.consolidation import UPDATES
+from ..zoom_core.photograph import ZoomGuide
+from .layout import held_levels
+from .spaces import LatentSpace
 
-
-def resolve(levels: ZoomLevels, latent: torch.Tensor) -> Geometry:
-    """The geometry of `levels` on the grid of a latent [N, C, .., H, W]."""
-    height, width = latent.shape[-2:]
-    if min(height, width) < 2:
-        raise ValueError(
-            f"latent_image is {width} x {height} latent pixels (width x height): a level needs at least 2 x 2 "
-            "to hold another level."
-        )
-    geometry = levels.geometry
-    if geometry is not None:
-        return geometry.scaled(height, width)
-    return levels.resolve(height, width)
+CONSISTENCIES = ("latent", "pixel")
 
 
-def as_images(function: Callable[[torch.Tensor], torch.Tensor], latent: torch.Tensor) -> torch.Tensor:
-    """`function` of [N, C, H, W] applied to a latent that may have a time axis."""
-    return function(latent.flatten(1, -3)).reshape(latent.shape)
+@dataclass(frozen=True)
+class JointSettings:
+    """How levels are made to agree while they are sampled; the inputs of the node of the same names."""
+
+    blending: str = "multi-resolution"
+    update: str = "joint"
+    consistency: str = "latent"
+    consistency_every: int = 1
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("blending", METHODS), ("update", UPDATES), ("consistency", CONSISTENCIES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+        check_percents(self.start_percent, self.end_percent)
+        if self.consistency_every < 1:
+            raise ValueError(f"consistency_every must be at least 1, got {self.consistency_every}.")
+
+    @classmethod
+    def from_inputs(cls, given: dict) -> JointSettings:
+        """The settings among a node's inputs, by their names."""
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
 
-def held_levels(denoise_mask: torch.Tensor, samples: torch.Tensor) -> list[int]:
-    """The levels that a noise mask keeps as they are, whole."""
-    mask = denoise_mask
-    if mask.shape != samples.shape:
-        mask = comfy.utils.reshape_mask(mask, samples.shape)
-    return [i for i in range(samples.shape[0]) if not bool(mask[i].any())]
+def check_percents(start_percent: float, end_percent: float) -> None:
+    """Raises ValueError for a part of the sampling that is not given by numbers in 0..1."""
+    for name, value in (("start_percent", start_percent), ("end_percent", end_percent)):
+        # NaN passes the core's own check of a widget's range.
+        if math.isnan(value) or not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name} must be from 0 to 1, got {value}.")
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A picture that holds levels: [C, h, w] on the grid where they agree, what level it shows, and whom it holds.
+
+    only: the levels that follow it (None: all). guide: how, and during which part of the sampling; None for kept
+    levels, which hold all the time.
+    """
+
+    picture: torch.Tensor
+    level: int
+    only: list[int] | None = None
+    guide: ZoomGuide | None = None
+
+
+class KeptParts:
+    """What a noise mask keeps of the levels, as pictures on the grid where levels agree.
+
+    pictures: [C, h, w] by level. mask: [N, 1, h, w], 1 where a level is sampled.
+    """
+
+    def __init__(self, pictures: dict[int, torch.Tensor], mask: torch.Tensor):
+        self._pictures = pictures
+        self._mask = mask
+
+    def to(self, like: torch.Tensor) -> KeptParts:
+        """The same on the device and of the type of `like`."""
+        return KeptParts({i: picture.to(like) for i, picture in self._pictures.items()}, self._mask.to(like))
+
+    def before_blending(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, C, h, w] images or layers with the kept parts put back: between blending and rendering too, since
+        the levels around show what is kept, and not what blending made of it."""
+        images = images.clone()
+        for i, picture in self._pictures.items():
+            images[i] = torch.lerp(picture.to(images), images[i], self._mask[i].to(images))
+        return images
+
+    after_blending = before_blending
+
+
+def kept_parts(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace) -> KeptParts | None:
+    """What a mask [N, 1, .., H, W] keeps of the latents [N, C, .., H, W]; None where it keeps nothing."""
+    touched = [i for i in range(mask.shape[0]) if bool((mask[i] < 1).any())]
+    if not touched:
+        return None
+    shrunk = mask.flatten(1, -3).float()
+    if shrunk.shape[-2:] != space.size(latent):
+        shrunk = interpolate(shrunk, size=space.size(latent), mode="bilinear")
+    return KeptParts({i: space.picture(latent[i : i + 1]) for i in touched}, shrunk)
+
+
+def anchors_of_held(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace) -> list[Anchor]:
+    """Levels that are held whole fix what they show of the levels up to the next held one, inwards and outwards."""
+    anchors = []
+    held = held_levels(mask)
+    for level in held:
+        outer = max((i for i in held if i < level), default=-1)
+        inner = min((i for i in held if i > level), default=mask.shape[0])
+        only = [i for i in range(outer + 1, inner) if i != level]
+        if only:
+            anchors.append(Anchor(space.picture(latent[level : level + 1]), level, only))
+    return anchors
 
 
 class Agreement:
     """Brings clean estimates to agree, for one sampling run.
 
-    latent_image: [N, C, .., H, W] in the model's space, what a noise mask keeps. sigmas: the
-    schedule, of which the last evaluation is always consolidated.
+    geometry: on the grid of `space`. sigmas: the schedule, of which the last evaluation is always consolidated.
+    latent: [N, C, .., H, W] in the model's space, with `mask` [N, 1, .., H, W] or None of what is sampled of it.
     """
 
-    def __init__(self, model_sampling, geometry, settings, sigmas, latent_image, denoise_mask, pixels=None):
+    def __init__(
+        self,
+        model_sampling,
+        geometry: Geometry,
+        settings: JointSettings,
+        sigmas: torch.Tensor,
+        space: LatentSpace,
+        latent: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        anchors: Sequence[Anchor] = (),
+        kept: KeptParts | None = None,
+    ):
         self._settings = settings
         self._model_sampling = model_sampling
         self._window = self._sigmas(settings)
         self._last = float(sigmas[-2:][0])
-        self._held = None if denoise_mask is None else (denoise_mask, latent_image)
-        self._latent_image = latent_image
-        self._pixels: PixelSpace | None = pixels
-        self._geometry: Geometry = geometry if pixels is None else geometry.scaled(*pixels.size(latent_image))
-        self._iterative = IterativeUpdate(self._geometry)
+        self._space = space
+        self._geometry = geometry
+        self._latent, self._mask = latent, mask
+        self._kept = None if kept is None else kept.to(latent)
+        self._iterative = IterativeUpdate(geometry)
         self._evaluations = 0
         self._constraints: list[tuple[LevelConstraint, tuple[float, float]]] = []
-        if denoise_mask is not None and settings.blending != "none":
-            self._hold_finished(latent_image, held_levels(denoise_mask, latent_image))
+        for anchor in anchors:
+            constraint = LevelConstraint(anchor.picture.to(latent), geometry, anchor.level, anchor.guide, anchor.only)
+            always = (0.0, float("inf"))
+            self._constraints.append((constraint, always if anchor.guide is None else self._sigmas(anchor.guide)))
 
     def _sigmas(self, window) -> tuple[float, float]:
         """(lowest, highest) sigma of a part of the sampling given in percent."""
@@ -67,55 +157,34 @@ class Agreement:
             float(self._model_sampling.percent_to_sigma(p)) for p in (window.end_percent, window.start_percent)
         )
 
-    def _hold_finished(self, latent_image: torch.Tensor, held: list[int]) -> None:
-        """Held levels fix what they show of the levels up to the next held one, inwards and outwards."""
-        for level in held:
-            outer = max((i for i in held if i < level), default=-1)
-            inner = min((i for i in held if i > level), default=len(self._geometry))
-            only = [i for i in range(outer + 1, inner) if i != level]
-            if only:
-                picture = latent_image[level : level + 1]
-                picture = picture if self._pixels is None else self._pixels.decode(picture)
-                constraint = LevelConstraint(picture[0].flatten(0, -3), self._geometry, level, only=only)
-                self._constraints.append((constraint, (0.0, float("inf"))))
-
-    def add_guide(self, guide: ZoomGuide, pixels: PixelSpace) -> None:
-        """Hold the levels to a photograph; `pixels` brings it to the model's space."""
-        level = guide.index(len(self._geometry))
-        picture = crop_photograph(guide.image, *pixels.size(self._latent_image)).to(self._latent_image)
-        if self._pixels is None:
-            picture = pixels.encode(picture[None], self._latent_image[:1])[0].flatten(0, -3)
-        self._constraints.append((LevelConstraint(picture, self._geometry, level, guide), self._sigmas(guide)))
-
-    def post_cfg(self, args: dict, with_uncond: bool) -> torch.Tensor:
-        """A post-CFG function of the core: [N, C, .., H, W] clean estimates, made to agree.
-
-        with_uncond: the sampler also reads the unconditional estimate, which has to agree as well.
-        """
-        sigma, denoised = float(args["sigma"].max()), args["denoised"]
+    def due(self, sigma: float) -> bool:
+        """Whether levels are made to agree at this evaluation, which it counts."""
         due = self._evaluations % self._settings.consistency_every == 0 or sigma <= self._last
         self._evaluations += 1
         low, high = self._window
-        if not (due and low <= sigma <= high):
-            return denoised
-        if with_uncond and args["uncond_denoised"] is not None:
-            # In place: the sampler's own hook, which comes next, is handed the same tensor.
-            args["uncond_denoised"].copy_(self._agree(args["uncond_denoised"], sigma, main=False))
-        return self._agree(denoised, sigma, main=True)
+        return due and low <= sigma <= high
 
-    def _agree(self, denoised: torch.Tensor, sigma: float, main: bool) -> torch.Tensor:
-        constraints = [constraint for constraint, (low, high) in self._constraints if low <= sigma <= high]
-        if self._settings.update == "iterative":
-            if not main:
-                return denoised
-            agree = self._iterative
-        elif self._settings.blending == "none" and not constraints:
+    def agree(self, denoised: torch.Tensor, sigma: float, main: bool = True) -> torch.Tensor:
+        """[N, C, .., H, W] clean estimates, made to agree.
+
+        main: False for the unconditional estimates, which some samplers read beside the main ones.
+        """
+        constraints = [held for held, (low, high) in self._constraints if low <= sigma <= high]
+        iterative = self._settings.update == "iterative"
+        if (iterative and not main) or (not iterative and self._settings.blending == "none" and not constraints):
             return denoised
-        else:
-            agree = lambda images: consolidate(images, self._geometry, self._settings.blending, constraints)
-        if self._held is not None:
-            mask, kept = self._held
-            denoised = denoised * mask + kept * (1 - mask)
-        if self._pixels is not None:
-            return self._pixels.change(denoised, agree)
-        return as_images(agree, denoised)
+        if self._mask is not None:
+            denoised = torch.lerp(self._latent, denoised, self._mask)
+        if self._kept is not None:
+            constraints.append(self._kept)
+        return self._space.change(denoised, partial(self._update, constraints))
+
+    def _update(self, constraints: Sequence, images: torch.Tensor) -> torch.Tensor:
+        if self._settings.update != "iterative":
+            return consolidate(images, self._geometry, self._settings.blending, constraints)
+        for constraint in constraints:
+            images = constraint.before_blending(images)
+        images = self._iterative(images)
+        for constraint in constraints:
+            images = constraint.after_blending(images)
+        return images

@@ -1,133 +1,230 @@
 """Joint sampling as ComfyUI objects: a guider, a noise source and a sampler.
 
-They carry the method; the nodes in sampling.py only build them.
+They carry the method; the nodes in sampling.py and advanced.py only build them.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import partial
+from collections.abc import Callable, Sequence
 
+import comfy.model_management
 import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.sample
+import comfy.sampler_helpers
 import comfy.samplers
 import torch
 from comfy.k_diffusion import sampling as k_diffusion
 
 from ..zoom_core import ZoomGuide, ZoomLevels, render_noise
 from . import side_by_side
-from .agreement import Agreement, as_images, held_levels, resolve
-from .pixels import PixelSpace
+from .agreement import Agreement, Anchor, JointSettings, anchors_of_held, kept_parts
+from .conditioning import LevelCut
+from .layout import as_images, check_latent, held_levels, level_mask, resolve
+from .spaces import LatentSpace, PixelSpace
 
 WRAPPER_KEY = "zoom_stack"
+# What a run leaves on a guider; the core keeps its own part of it when a run fails.
+OF_A_RUN = ("inner_model", "conds", "loaded_models", "_guided", "_agreement", "_pictures", "_room")
+# A guider that has its own of these does more than guide.
+SAMPLING = ("sample", "outer_sample", "inner_sample")
 
 
-@dataclass(frozen=True)
-class JointSettings:
-    """How levels are made to agree while they are sampled; the inputs of the node of the same names."""
+def _key(kind: str, level: int) -> str:
+    """The name of a level's conditioning of a kind, among all conditioning of a guider."""
+    return f"{kind} {level}"
 
-    blending: str = "multi-resolution"
-    update: str = "joint"
-    consistency: str = "latent"
-    consistency_every: int = 1
-    start_percent: float = 0.0
-    end_percent: float = 1.0
 
-    @classmethod
-    def from_inputs(cls, given: dict) -> JointSettings:
-        """The settings among a node's inputs, by their names."""
-        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
+def _check_guider(guider, first, model) -> None:
+    """Raises ValueError for a guider that cannot guide levels of `model`, or not together with the first."""
+    core = comfy.samplers.CFGGuider
+    if isinstance(guider, JointGuider):
+        raise ValueError("guider makes levels agree already: connect one that is not a Zoom Joint Guider.")
+    own = [name for name in SAMPLING if getattr(type(guider), name, None) is not getattr(core, name)]
+    if own:
+        raise ValueError(
+            f"guider is of the kind {type(guider).__name__}, which samples in its own way ({', '.join(own)}): connect "
+            "one that only guides, such as CFG, Dual CFG, Perp-Neg or Basic Guider."
+        )
+    if guider.model_patcher is not model and not (model.is_dynamic() and not guider.model_patcher.is_dynamic()):
+        raise ValueError("guider was made with another model than model: connect the same one to both.")
+    if type(guider) is not type(first) or _settings(guider) != _settings(first):
+        raise ValueError("guider differs from level to level: only the prompts may, not its kind or its settings.")
+
+
+def _settings(guider) -> dict:
+    """A guider's numbers and switches, such as cfg, and which kinds of conditioning it has."""
+    settings = {name: value for name, value in vars(guider).items() if isinstance(value, (int, float, str))}
+    return {**settings, "original_conds": tuple(guider.original_conds)}
 
 
 class JointGuider(comfy.samplers.CFGGuider):
-    """Classifier-free guidance of N levels at once, whose clean estimates are made to agree."""
+    """Guidance of N levels at once, by another guider (by default classifier-free), whose clean estimates are
+    made to agree."""
 
     def __init__(
         self,
         model_patcher,
         levels: ZoomLevels,
-        settings: JointSettings = JointSettings(),
+        settings: JointSettings | None = None,
         vae=None,
         guide: ZoomGuide | None = None,
     ):
         super().__init__(model_patcher)
+        settings = settings or JointSettings()
         if vae is None and (guide is not None or settings.consistency == "pixel"):
             wanted = "a guide" if guide is not None else "consistency in pixels"
             raise ValueError(f"vae is missing: {wanted} needs the model's VAE, connect it.")
         self._levels = levels
         self._settings = settings
-        self._vae = vae
         self._guide = guide
+        self._guider: comfy.samplers.CFGGuider | None = None
+        self._kinds: tuple[str, ...] = ("positive", "negative")
+        self._space = LatentSpace(vae, model_patcher)
+        if settings.consistency == "pixel":
+            self._space = PixelSpace(vae, model_patcher, self._reload)
 
     def set_level_conds(self, positive: list, negative: list) -> None:
-        """One conditioning a level; a list of one serves all levels. Raises ValueError."""
-        count = len(self._levels)
-        conds = {}
+        """One conditioning a level; a list of one serves all levels, item by item where it holds a batch of N.
+
+        Raises ValueError for other numbers, naming what does not fit.
+        """
         for name, given in (("positive", positive), ("negative", negative)):
-            if len(given) not in (1, count):
-                raise ValueError(
-                    f"{name} has {len(given)} entries, levels has {count}: give 1"
-                    + (f" or {count}." if count > 1 else ".")
-                )
-            for i in range(count):
-                conds[f"{name} {i}"] = given[i if len(given) > 1 else 0]
-        self.inner_set_conds(conds)
+            self._check_count(name, given)
+            for i in range(len(self._levels)):
+                # The core's own way in: it looks at the hooks.
+                self.inner_set_conds({_key(name, i): given[i if len(given) > 1 else 0]})
+        self._cut_conds()
+
+    def set_guiders(self, guiders: Sequence[comfy.samplers.CFGGuider]) -> None:
+        """Let other guiders say how levels are guided: one a level with its own conditioning, or one for all.
+
+        Raises ValueError for those that do more than guide, and where they do not belong together.
+        """
+        self._check_count("guider", guiders)
+        first = guiders[0]
+        for guider in guiders:
+            _check_guider(guider, first, self.model_patcher)
+        self._guider, self._kinds, self.cfg = first, tuple(first.original_conds), first.cfg
+        # Hooks made some guiders take another patcher of the same model, one that supports them.
+        patchers = [guider.model_patcher for guider in guiders]
+        self.model_patcher = next((patcher for patcher in patchers if not patcher.is_dynamic()), patchers[0])
+        self.model_options = self.model_patcher.model_options
+        for name in self._kinds:
+            for i in range(len(self._levels)):
+                self.original_conds[_key(name, i)] = guiders[i if len(guiders) > 1 else 0].original_conds[name]
+        self._cut_conds()
+
+    def _cut_conds(self) -> None:
+        """What is a batch of N in a conditioning goes to its level."""
+        cut = LevelCut(len(self._levels))
+        for name in self._kinds:
+            for i in range(len(self._levels)):
+                self.original_conds[_key(name, i)] = cut.entries(self.original_conds[_key(name, i)], i, name)
+
+    def _check_count(self, name: str, given: Sequence) -> None:
+        count = len(self._levels)
+        if len(given) not in (1, count):
+            raise ValueError(
+                f"{name} has {len(given)} entries, levels has {count}: give 1" + (f" or {count}." if count > 1 else ".")
+            )
 
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
-        if latent_image.is_nested:
-            raise ValueError(
-                "latent_image holds several latents at once (audio and video): joint sampling needs images."
-            )
-        if latent_image.ndim == 5 and latent_image.shape[2] != 1:
-            raise ValueError(f"latent_image has {latent_image.shape[2]} frames: joint sampling needs single images.")
-        if latent_image.shape[0] != len(self._levels):
-            raise ValueError(
-                f"latent_image has a batch of {latent_image.shape[0]}, levels has {len(self._levels)} levels: "
-                "they must agree."
-            )
+        check_latent(latent_image, len(self._levels))
         if not torch.isfinite(latent_image).all():
             raise ValueError("latent_image holds NaN or infinite values: something before the sampler went wrong.")
-        samples = super().sample(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
+        if not torch.isfinite(sigmas).all():
+            raise ValueError("sigmas hold NaN or infinite values: take another scheduler or number of steps.")
+        mask = level_mask(denoise_mask, latent_image)
+        try:
+            # The VAE has its turn before the core makes room for the model and loads it.
+            self._pictures = self._make_pictures(latent_image, mask)
+            samples = super().sample(noise, latent_image, sampler, sigmas, mask, *args, **kwargs)
+        finally:
+            for name in OF_A_RUN:
+                self.__dict__.pop(name, None)
         if not torch.isfinite(samples).all():
             raise ValueError(
                 "The model returned NaN or infinite values. Usual causes: it overflows in half precision (start ComfyUI"
                 " with --fp32-unet), a LoRA, patch or file that does not belong to it, or cfg far above what it takes."
             )
-        if denoise_mask is not None:
+        if mask is not None:
             # A sampler only comes back to a held latent up to rounding.
-            for i in held_levels(denoise_mask, samples):
+            for i in held_levels(mask):
                 samples[i] = latent_image[i]
         return samples
+
+    def _in_model_space(self, latent_image: torch.Tensor) -> torch.Tensor:
+        # As the core does it: an empty latent is not shifted.
+        if torch.count_nonzero(latent_image) > 0:
+            return self.model_patcher.model.process_latent_in(latent_image)
+        return latent_image
+
+    def _make_pictures(self, latent_image: torch.Tensor, mask: torch.Tensor | None):
+        """(anchors, kept parts): all that the VAE makes of what was given."""
+        latent = self._in_model_space(latent_image.to("cpu", torch.float32))
+        anchors, kept = [], None
+        if mask is not None and self._settings.blending != "none":
+            anchors = anchors_of_held(latent, mask, self._space)
+            kept = kept_parts(latent, mask, self._space)
+        if self._guide is not None:
+            level = self._guide.index(len(self._levels))
+            anchors.append(Anchor(self._space.photograph(self._guide.image, latent), level, guide=self._guide))
+        return anchors, kept
+
+    def outer_sample(self, *args, **kwargs):
+        comfy.patcher_extension.add_wrapper_with_key(
+            comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING,
+            WRAPPER_KEY,
+            self._prepare_sampling,
+            self.model_options,
+            is_model_options=True,
+        )
+        return super().outer_sample(*args, **kwargs)
+
+    def _prepare_sampling(self, executor, model, noise_shape, conds, *args, **kwargs):
+        """PREPARE_SAMPLING wrapper: ask for the room of one level, as core's context windows do for one window.
+
+        The levels are cut up by the memory that is free; room for all of them would push the model itself out.
+        """
+        shape = [1, *noise_shape[1:]]
+        self._room = (shape, conds)
+        return executor(model, shape, conds, *args, **kwargs)
+
+    def _reload(self) -> None:
+        """Everything that the core loaded for this run, with the room that it asked for."""
+        model, (shape, conds) = self.model_patcher, self._room
+        needed, least = comfy.sampler_helpers.estimate_memory(model, shape, conds)
+        _, more = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+        comfy.model_management.load_models_gpu(
+            [model, *self.loaded_models], memory_required=needed + more, minimum_memory_required=least + more
+        )
 
     def inner_sample(
         self, noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs
     ):
-        model = self.inner_model
-        given = latent_image
-        if torch.count_nonzero(latent_image) > 0:
-            given = model.process_latent_in(latent_image)
-        self._agreement = self._new_agreement(sigmas, given, denoise_mask)
-
-        def processed(i: int) -> dict[str, list]:
-            own = {name: self.conds[f"{name} {i}"] for name in ("positive", "negative")}
-            return comfy.samplers.process_conds(
-                model,
-                noise[i : i + 1],
-                own,
-                device,
-                given[i : i + 1],
-                None if denoise_mask is None else denoise_mask[i : i + 1],
-                seed,
-                latent_shapes=[noise[i : i + 1].shape],
-            )
-
-        by_level = [processed(i) for i in range(len(self._levels))]
-        self._wide_conds = {
-            name: side_by_side.place([conds[name] for conds in by_level], noise) for name in ("positive", "negative")
-        }
+        given = self._in_model_space(latent_image)
+        anchors, kept = self._pictures
+        self._agreement = Agreement(
+            self.inner_model.model_sampling,
+            resolve(self._levels, given).scaled(*self._space.size(given)),
+            self._settings,
+            sigmas,
+            self._space,
+            given,
+            denoise_mask,
+            anchors,
+            kept,
+        )
+        self._grid = tuple(noise.shape[-2:])
+        self._guided = copy.copy(self._guider or comfy.samplers.CFGGuider(self.model_patcher))
+        if self._guider is None:
+            self._guided.set_cfg(self.cfg)
+        self._guided.inner_model, self._guided.model_patcher = self.inner_model, self.model_patcher
+        self._guided.model_options = self.model_options
+        self._guided.conds = self._wide_conds(noise, given, device, denoise_mask, seed)
         # The core processes and evaluates what is in `conds`; ours are processed already.
         level_conds, self.conds = self.conds, {}
         try:
@@ -136,48 +233,63 @@ class JointGuider(comfy.samplers.CFGGuider):
             )
         finally:
             self.conds = level_conds
-            del self._wide_conds, self._agreement
 
-    def _new_agreement(self, sigmas, latent_image, denoise_mask) -> Agreement:
-        pixels = PixelSpace(self._vae, self.model_patcher)
-        agreement = Agreement(
-            self.inner_model.model_sampling,
-            resolve(self._levels, latent_image),
-            self._settings,
-            sigmas,
-            latent_image,
-            denoise_mask,
-            pixels if self._settings.consistency == "pixel" else None,
-        )
-        if self._guide is not None:
-            agreement.add_guide(self._guide, pixels)
-        return agreement
+    def _wide_conds(self, noise, latent, device, mask, seed) -> dict[str, list]:
+        """Processed conditioning of all levels together, by its kind (positive, negative, ...)."""
+
+        def processed(i: int) -> dict[str, list]:
+            return comfy.samplers.process_conds(
+                self.inner_model,
+                noise[i : i + 1],
+                {kind: self.conds[_key(kind, i)] for kind in self._kinds},
+                device,
+                latent[i : i + 1],
+                None if mask is None else mask[i : i + 1],
+                seed,
+                latent_shapes=[noise[i : i + 1].shape],
+            )
+
+        by_level = [processed(i) for i in range(len(self._levels))]
+        return {kind: side_by_side.place([conds[kind] for conds in by_level], noise) for kind in self._kinds}
 
     def predict_noise(self, x, timestep, model_options={}, seed=None):
-        model_options = comfy.model_patcher.create_model_options_clone(model_options)
-        for kind, wrapper in (
-            (comfy.patcher_extension.WrappersMP.CALC_COND_BATCH, side_by_side.calc_cond_batch_wrapper),
-            (comfy.patcher_extension.WrappersMP.APPLY_MODEL, partial(side_by_side.apply_model_wrapper, x.shape[0])),
-        ):
-            comfy.patcher_extension.add_wrapper_with_key(
-                kind, WRAPPER_KEY, wrapper, model_options, is_model_options=True
+        if tuple(x.shape[-2:]) != self._grid:
+            raise ValueError(
+                f"The sampler changes the size of the latents while it samples (from {self._grid} to "
+                f"{tuple(x.shape[-2:])} rows and columns): joint sampling needs one size, take another sampler."
             )
+        handler = model_options.get("context_handler")
+        conds = list(self._guided.conds.values())
+        if handler is not None and handler.should_use_context(self.inner_model, conds, x, timestep, model_options):
+            raise ValueError(
+                "model has context windows that would cut the levels up: take Context Windows off it; levels are "
+                "evaluated in as many calls as memory asks for."
+            )
+        sigma = float(timestep.max())
+        due = self._agreement.due(sigma)
+        model_options = comfy.model_patcher.create_model_options_clone(model_options)
+        comfy.patcher_extension.add_wrapper_with_key(
+            comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,
+            WRAPPER_KEY,
+            side_by_side.calc_cond_batch_wrapper,
+            model_options,
+            is_model_options=True,
+        )
         # After the model's patches, before what a CFG++ sampler hooks in to read the unconditional estimate.
         patches = len(self.model_options.get("sampler_post_cfg_function", []))
         hooks = list(model_options.get("sampler_post_cfg_function", []))
-        reads_uncond = len(hooks) > patches
-        hooks.insert(patches, lambda args: self._agreement.post_cfg(args, reads_uncond))
-        model_options["sampler_post_cfg_function"] = hooks
-        return comfy.samplers.sampling_function(
-            self.inner_model,
-            x,
-            timestep,
-            self._wide_conds["negative"],
-            self._wide_conds["positive"],
-            self.cfg,
-            model_options=model_options,
-            seed=seed,
-        )
+        if due and len(hooks) > patches:
+            hooks.insert(patches, self._agree_uncond)
+            model_options["sampler_post_cfg_function"] = hooks
+        denoised = self._guided.predict_noise(x, timestep, model_options, seed)
+        return self._agreement.agree(denoised, sigma) if due else denoised
+
+    def _agree_uncond(self, args: dict) -> torch.Tensor:
+        """A post-CFG function of the core: the sampler's own, which comes next, is handed the same tensor."""
+        uncond = args["uncond_denoised"]
+        if uncond is not None:
+            uncond.copy_(self._agreement.agree(uncond, float(args["sigma"].max()), main=False))
+        return args["denoised"]
 
 
 class SharedNoise:
@@ -190,6 +302,7 @@ class SharedNoise:
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
         """[N, C, .., H, W] noise for a latent, zoom-consistent and of unit variance."""
         samples = input_latent["samples"]
+        check_latent(samples, len(self._levels))
         # Not by the latent's batch_index: Batch Latents repeats numbers there, and levels would repeat their noise.
         noise = comfy.sample.prepare_noise(samples, self.seed)
         return as_images(lambda images: render_noise(images, resolve(self._levels, samples)), noise)

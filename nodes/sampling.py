@@ -5,47 +5,13 @@ import comfy.sample
 import comfy.samplers
 import comfy.utils
 import latent_preview
-import torch
 from comfy_api.v0_0_2 import io
 
+from .agreement import JointSettings
 from .inputs import agreement_inputs, blending_input, cfg_input, guide_input, sampler_name_input, seed_input, vae_input
-from .joint import JointGuider, JointSettings, SharedNoise, ZoomSampler, resolve
+from .joint import JointGuider, SharedNoise, ZoomSampler
+from .layout import level_latents, resolve, strip
 from .types import CATEGORY, ZoomLevelsType
-
-STRIP = 6
-
-
-def level_latents(latents: list[dict], count: int) -> dict:
-    """One latent with a batch of `count` levels, from a batch of 1 or N or a list of N.
-
-    Raises ValueError for any other number.
-    """
-    latent = latents[0].copy()
-    if len(latents) > 1:
-        latent["samples"] = torch.cat([entry["samples"] for entry in latents])
-        masks = [entry.get("noise_mask") for entry in latents]
-        if all(mask is not None for mask in masks):
-            latent["noise_mask"] = torch.cat(masks)
-        latent.pop("batch_index", None)
-    samples = latent["samples"]
-    if samples.is_nested:
-        raise ValueError("latent_image holds several latents at once (audio and video): joint sampling needs images.")
-    if samples.shape[0] == 1:
-        latent["samples"] = samples.repeat(count, *[1] * (samples.ndim - 1))
-        latent.pop("batch_index", None)
-    elif samples.shape[0] != count:
-        raise ValueError(
-            f"latent_image has a batch of {samples.shape[0]}, levels has {count} levels: give 1 or {count}."
-        )
-    return latent
-
-
-def strip(levels: torch.Tensor) -> torch.Tensor:
-    """[N, C, .., H, W] -> one picture [1, C, .., rows * H, columns * W] of all levels, for previews."""
-    rows = -(-levels.shape[0] // STRIP)
-    columns = -(-levels.shape[0] // rows)
-    filled = torch.cat([levels, levels.new_zeros(rows * columns - levels.shape[0], *levels.shape[1:])])
-    return torch.cat([torch.cat(row.split(1), dim=-1) for row in filled.split(columns)], dim=-2)
 
 
 def strip_callback(model, steps: int):

@@ -1,31 +1,35 @@
-"""N levels as one wide latent, so that ComfyUI evaluates all of them in one batched call.
+"""N levels with their own conditioning, evaluated by ComfyUI in one batched call.
 
-A latent batch has one conditioning for all its items. Levels need one each, so they are laid
-side by side along the width and level i's conditioning gets the area of level i. From there on
-ComfyUI's own code batches levels and cond/uncond by free memory and handles hooks, ControlNets
-and several GPUs.
+A latent batch has one conditioning for all its items, levels need one each. Where conditioning only differs in
+what it says, the levels' tensors become one batch of N. Where it has areas, masks, hooks or ranges of single levels, or
+where memory does not hold all levels at once, they are laid side by side along the width as one wide latent, and level
+i's conditioning gets the area of level i. From there on ComfyUI's own code batches levels and cond/uncond by free
+memory and handles hooks, ControlNets and several GPUs.
 """
 
 from __future__ import annotations
 
+import collections
 import uuid
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
+import comfy.model_patcher
+import comfy.patcher_extension
 import comfy.samplers
 import torch
 
+from .layout import join, split
+
 LEVEL_BITS = 0xFF
-
-
-def join(levels: torch.Tensor) -> torch.Tensor:
-    """[N, C, .., H, W] -> [1, C, .., H, N * W]."""
-    return torch.cat(levels.split(1), dim=-1)
-
-
-def split(wide: torch.Tensor, count: int) -> torch.Tensor:
-    """[1, C, .., H, N * W] -> [N, C, .., H, W]."""
-    return torch.cat(wide.chunk(count, dim=-1))
+WRAPPER_KEY = "zoom_stack"
+# Our mark on conditioning entries of all levels.
+MARK = "zoom_stack"
+# What entries of one batch must have in common, and what only a level by itself can have.
+SHARED = ("strength", "timestep_start", "timestep_end", "control", "hooks")
+SINGLE = ("area", "mask", "gligen", "default")
+# ComfyUI keeps this much room above its own estimate of a call.
+HEADROOM = 1.5
 
 
 class _InLevel:
@@ -80,6 +84,7 @@ def _placed(entry: dict[str, Any], level: torch.Tensor, index: int, count: int) 
     placed["model_conds"] = {k: _InLevel(v, offset) for k, v in entry["model_conds"].items()}
     # Levels may share one conditioning; caches keyed by its id must not take them for one another.
     placed["uuid"] = _id_of_level(index)
+    placed[MARK] = _Wide(index)
     return placed
 
 
@@ -88,8 +93,43 @@ def _id_of_level(index: int) -> uuid.UUID:
     return uuid.UUID(int=(uuid.uuid4().int & ~LEVEL_BITS) | index)
 
 
+class _Batch(NamedTuple):
+    """The mark of an entry of all levels as one batch: what it was made of.
+
+    model_conds: the entry's own, for telling whether a patch of the model has put others in. wide: the same entries,
+    `total` in number, side by side.
+    """
+
+    model_conds: dict[str, Any]
+    wide: list[dict[str, Any]]
+    total: int
+
+
+class _Wide(NamedTuple):
+    """The mark of an entry of the wide latent."""
+
+    level: int
+
+
+def _together(entries: tuple[dict[str, Any], ...]) -> dict[str, Any] | None:
+    """One entry of every level as one entry of the batch, or None where they differ in more than their tensors."""
+    first = entries[0]
+    for entry in entries:
+        if any(name in entry for name in SINGLE) or entry["model_conds"].keys() != first["model_conds"].keys():
+            return None
+        if any(entry.get(name) is not first.get(name) and entry.get(name) != first.get(name) for name in SHARED):
+            return None
+    joined = {}
+    for name, cond in first["model_conds"].items():
+        parts = [entry["model_conds"][name].process_cond(batch_size=1, area=None) for entry in entries]
+        if not all(type(part) is type(parts[0]) and parts[0].can_concat(part) for part in parts):
+            return None
+        joined[name] = cond._copy_with(parts[0].concat(parts[1:]))
+    return {**first, "model_conds": joined, "uuid": uuid.uuid4()}
+
+
 def place(level_conds: list[list[dict[str, Any]]], noise: torch.Tensor) -> list[dict[str, Any]]:
-    """Processed conditioning of every level -> conditioning of the wide latent.
+    """Processed conditioning of every level -> conditioning of all of them, for `calc_cond_batch_wrapper`.
 
     noise: [N, C, .., H, W], for its shape and device.
     """
@@ -100,21 +140,83 @@ def place(level_conds: list[list[dict[str, Any]]], noise: torch.Tensor) -> list[
     ]
     # The core evaluates the last entry first. Backwards, a call gets what it gets for a batch of N:
     # all levels in order, once for each entry.
-    return [entry for ranked in zip_longest(*reversed(placed)) for entry in ranked if entry is not None]
+    wide = [entry for ranked in zip_longest(*reversed(placed)) for entry in ranked if entry is not None]
+    if len({len(entries) for entries in level_conds}) > 1:
+        return wide
+    batches = [_together(ranked) for ranked in zip(*level_conds)]
+    if None in batches:
+        return wide
+    return [{**entry, MARK: _Batch(entry["model_conds"], wide, len(batches))} for entry in batches]
+
+
+def _is_wide(cond: list[dict[str, Any]] | None) -> bool:
+    """Whether these entries are of the wide latent; raises ValueError where some are."""
+    wide = [isinstance(entry.get(MARK), _Wide) for entry in cond or ()]
+    if any(wide) and not all(wide):
+        raise ValueError(
+            "A patch of the model adds conditioning of its own to that of the levels, which differ in areas, masks, "
+            "hooks or time ranges: take the patch off, or give every level conditioning of the same kind."
+        )
+    return any(wide)
+
+
+def _too_large(model, cond: list[dict[str, Any]] | None, x: torch.Tensor) -> bool:
+    """Whether the memory that is free holds less than N levels in one call, as the core estimates it."""
+    free = model.current_patcher.get_free_memory(x.device)
+    for entry in cond or ():
+        shapes = collections.defaultdict(list)
+        for name, value in entry["model_conds"].items():
+            shapes[name].append(value.size())
+        if model.memory_required(list(x.shape), cond_shapes=shapes) * HEADROOM >= free:
+            return True
+    return False
+
+
+def _made_wide(cond: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The same entries side by side; None for what is not the levels' own, or was changed since."""
+    if not cond or _is_wide(cond):
+        return cond
+    marks = [entry.get(MARK) for entry in cond]
+    ours = all(
+        mark is not None and mark.wide is marks[0].wide and entry["model_conds"] is mark.model_conds
+        for entry, mark in zip(cond, marks)
+    )
+    return marks[0].wide if ours and len(cond) == marks[0].total else None
 
 
 def calc_cond_batch_wrapper(executor, model, conds, x_in, timestep, model_options):
-    """CALC_COND_BATCH wrapper: evaluates a batch of levels side by side.
+    """CALC_COND_BATCH wrapper: evaluates a batch of levels.
 
     It sits below every caller (sampling, and model patches that evaluate once more, such as
-    perturbed-attention guidance), so all of them see an ordinary batch of N.
+    perturbed-attention guidance), so all of them see an ordinary batch of N. Conditioning that is not
+    the levels' own (a patch's empty prompt, say) is the whole batch's, as the core has it.
     """
-    results = executor(model, conds, join(x_in), timestep[:1], model_options)
-    return [split(result, x_in.shape[0]) for result in results]
+    cut = (
+        any(_is_wide(cond) for cond in conds)
+        or "multigpu_clones" in model_options
+        or any(_too_large(model, cond, x_in) for cond in conds)
+    )
+    if not cut:
+        return executor(model, conds, x_in, timestep, model_options)
+    wide = {i: made for i, cond in enumerate(conds) if (made := _made_wide(cond)) is not None}
+    whole = [i for i, cond in enumerate(conds) if cond is not None and i not in wide]
+    results: list[torch.Tensor | None] = [None] * len(conds)
+    if whole:
+        for i, result in zip(whole, executor(model, [conds[i] for i in whole], x_in, timestep, model_options)):
+            results[i] = result
+    options = comfy.model_patcher.create_model_options_clone(model_options)
+    kind = comfy.patcher_extension.WrappersMP.APPLY_MODEL
+    patches = _Patches(x_in.shape[0])
+    comfy.patcher_extension.add_wrapper_with_key(kind, WRAPPER_KEY, patches, options, is_model_options=True)
+    # What is absent (no unconditional call at a cfg of 1) comes out as the core gives it, zeros.
+    rest = [i for i in range(len(conds)) if i not in whole]
+    for i, result in zip(rest, executor(model, [wide.get(i) for i in rest], join(x_in), timestep[:1], options)):
+        results[i] = split(result, x_in.shape[0])
+    return results
 
 
 class _Scattered(list):
-    """`cond_or_uncond` of a call of the model without all levels: tells whose a slice is, but not the batch's halves."""
+    """`cond_or_uncond` of a call without all levels: tells whose a slice is, but not the batch's halves."""
 
     def index(self, *args):
         raise ValueError(
@@ -124,16 +226,21 @@ class _Scattered(list):
         )
 
 
-def apply_model_wrapper(count: int, executor, x, t, c_concat, c_crossattn, control, transformer_options, **conds):
+class _Patches:
     """APPLY_MODEL wrapper: tells model patches of `count` levels what they hear of a batch of `count`.
 
     Patches cut a call into as many slices as `cond_or_uncond` has entries, and take a slice for
     the whole batch.
     """
-    kinds, ids = transformer_options["cond_or_uncond"], transformer_options["uuids"]
-    levels = [identity.int & LEVEL_BITS for identity in ids]
-    batches = [kinds[i : i + count] for i in range(0, len(kinds), count)]
-    whole = levels == list(range(count)) * len(batches) and all(len(set(batch)) == 1 for batch in batches)
-    told = [batch[0] for batch in batches] if whole else _Scattered(kinds)
-    options = {**transformer_options, "cond_or_uncond": told}
-    return executor(x, t, c_concat, c_crossattn, control, options, **conds)
+
+    def __init__(self, count: int):
+        self._count = count
+
+    def __call__(self, executor, x, t, c_concat, c_crossattn, control, transformer_options, **conds):
+        kinds, ids = transformer_options["cond_or_uncond"], transformer_options["uuids"]
+        levels = [identity.int & LEVEL_BITS for identity in ids]
+        batches = [kinds[i : i + self._count] for i in range(0, len(kinds), self._count)]
+        whole = levels == list(range(self._count)) * len(batches) and all(len(set(batch)) == 1 for batch in batches)
+        told = [batch[0] for batch in batches] if whole else _Scattered(kinds)
+        options = {**transformer_options, "cond_or_uncond": told}
+        return executor(x, t, c_concat, c_crossattn, control, options, **conds)

@@ -20,7 +20,7 @@ class Seen:
 
 
 class _Model:
-    """A sampler's model that notes the estimates the sampler's own post-CFG hooks are handed."""
+    """A sampler's model that notes what it returns, and the unconditional estimates that the sampler's hooks see."""
 
     def __init__(self, model, seen: Seen):
         self._model, self._seen = model, seen
@@ -31,7 +31,6 @@ class _Model:
     def __call__(self, x, sigma, **arguments):
         def note(args):
             self._seen.uncond.append(args["uncond_denoised"].clone())
-            self._seen.denoised.append(args["denoised"].clone())
             return args["denoised"]
 
         hooked = len(arguments["model_options"].get("sampler_post_cfg_function", []))
@@ -39,7 +38,10 @@ class _Model:
             arguments["model_options"] = comfy.model_patcher.set_model_options_post_cfg_function(
                 arguments["model_options"], note
             )
-        return self._model(x, sigma, **arguments)
+        denoised = self._model(x, sigma, **arguments)
+        if hooked:
+            self._seen.denoised.append(denoised.clone())
+        return denoised
 
 
 def spied_sampler(name: str) -> tuple[comfy.samplers.KSAMPLER, Seen]:

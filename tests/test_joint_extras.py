@@ -13,7 +13,7 @@ from tiny_models import conditioning, empty_latent, taesd, toy
 from zoom_stack_pack.nodes.advanced import ZoomJointGuider, ZoomSamplerSelect, ZoomSharedNoise
 from zoom_stack_pack.nodes.editing import ZoomLevelMask
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
-from zoom_stack_pack.nodes.pixels import PixelSpace
+from zoom_stack_pack.nodes.spaces import PixelSpace
 
 from zoom_core import ZoomLevels, consolidate, downscale
 
@@ -60,7 +60,7 @@ def misfit(levels: torch.Tensor, geometry=GEOMETRY) -> float:
 def test_pixel_consistency_leaves_agreeing_levels_alone(model, monkeypatch):
     """What the VAE's round trip loses comes back: the estimate moves by less than 1e-3, while the round
     trip alone changes it beyond recognition."""
-    pixels = PixelSpace(taesd(), model)
+    pixels = PixelSpace(taesd(), model, lambda: None)
     latent = torch.randn(COUNT, 4, 16, 16)
     geometry = LEVELS.resolve(16, 16).scaled(*pixels.size(latent))
     agree = lambda images: consolidate(images, geometry)
@@ -93,7 +93,7 @@ def test_pixel_consistency_with_a_pixel_vae_is_latent_consistency(pixel_model, p
     """Where latents are pixels both ways are one, up to the VAE's clipping to 0..1."""
     latent = torch.rand(COUNT, 3, 16, 16) * 0.4
     agree = lambda images: consolidate(images, GEOMETRY)
-    pixels = PixelSpace(pixel_vae, pixel_model)
+    pixels = PixelSpace(pixel_vae, pixel_model, lambda: None)
     inner = pixel_model.model
     expected = inner.process_latent_in(agree(inner.process_latent_out(latent)))
     assert float((pixels.change(latent, agree) - expected).abs().max()) < 1e-5

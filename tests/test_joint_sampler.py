@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from joint_runs import PLAIN, core_batch, core_levels, difference, joint
 from sampler_spies import spied_sampler
 from zoom_stack_pack.nodes import joint as joint_module
-from zoom_stack_pack.nodes.agreement import Agreement
 
 from zoom_core import ZoomLevel, ZoomLevels, consolidate
 
@@ -195,8 +194,7 @@ def test_cfg_pp_reads_a_consistent_unconditional_estimate(model, monkeypatch, na
 
     assert max(run()) < 1e-5
     # Not the model's doing: left alone, its unconditional estimates disagree.
-    post_cfg = Agreement.post_cfg
-    monkeypatch.setattr(Agreement, "post_cfg", lambda self, args, _: post_cfg(self, args, False))
+    monkeypatch.setattr(joint_module.JointGuider, "_agree_uncond", lambda self, args: args["denoised"])
     uncond, denoised = run()
     assert uncond > 0.1 and denoised < 1e-5
 
@@ -265,7 +263,7 @@ def test_blending_window_and_percentages(flow_model):
 
 
 def test_preview_shows_a_strip_of_all_levels(zoom_stack_pack):
-    from zoom_stack_pack.nodes.sampling import strip
+    from zoom_stack_pack.nodes.layout import strip
 
     levels = torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 1, 2, 3)
     picture = strip(levels)
