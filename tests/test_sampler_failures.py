@@ -69,23 +69,23 @@ def raising(error):
 )
 def test_a_run_cut_off_in_a_step_leaves_nothing_behind(model, prompts, latent, error, monkeypatch):
     expected = joint(model, *prompts, latent)
-    wide = []
+    made = []
     place = side_by_side.place
 
     def placed(*arguments):
         conds = place(*arguments)
-        wide.extend(weakref.ref(entry["mask"]) for entry in conds)
+        made.extend(weakref.ref(entry["model_conds"]["c_crossattn"].cond) for entry in conds)
         return conds
 
     monkeypatch.setattr(side_by_side, "place", placed)
     with pytest.raises(type(error)) as raised:
         joint(failing_at(model, 2, raising(error)), *prompts, latent)
     assert raised.value is error
-    assert wide and all(reference() is not None for reference in wide[:1])
+    assert made and all(reference() is not None for reference in made[:1])
     error.__traceback__ = None
     del raised
     gc.collect()
-    assert not any(reference() is not None for reference in wide), "what was made for the run must be let go"
+    assert not any(reference() is not None for reference in made), "what was made for the run must be let go"
     assert torch.equal(joint(model, *prompts, latent), expected)
 
 
