@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import secrets
 from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from comfy_api.v0_0_2 import Input, Types
 
+from ..zoom_core import files
 from ..zoom_core.camera import Camera
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stream import h264_options, stream_frames
@@ -166,15 +166,11 @@ class LazyZoomVideo(Input.Video):
             with av.open(path, mode="w", format="mp4", options={"movflags": "use_metadata_tags"}) as output:
                 self._encode(output, metadata, ten_bits, crf)
             return
-        folder, name = os.path.split(os.fspath(path))
-        beside = os.path.join(folder, f".{secrets.token_hex(4)}.{name}")
-        try:
-            with av.open(beside, mode="w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}) as output:
+        with files.part_in(os.path.dirname(os.fspath(path))) as part:
+            options = {"movflags": "use_metadata_tags+faststart"}
+            with av.open(str(part), mode="w", format="mp4", options=options) as output:
                 self._encode(output, metadata, ten_bits, crf)
-            os.replace(beside, path)
-        finally:
-            if os.path.exists(beside):
-                os.remove(beside)
+            os.replace(part, path)
 
     def _encode(self, output, metadata: dict | None, ten_bits: bool, crf: float | None) -> None:
         for key, value in (metadata or {}).items():

@@ -1,18 +1,16 @@
-"""Nodes that make, show, save and load zoom stacks."""
+"""Nodes that make and show zoom stacks."""
 
 from __future__ import annotations
 
-import os
-
 import comfy.model_management
 import comfy.utils
-import folder_paths
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..zoom_core import render_image
 from ..zoom_core.levels import MAX_LEVELS
 from ..zoom_core.seams import DEFAULT_FEATHER, MAX_FEATHER, fuse
-from ..zoom_core.stack import MAX_SIDE, SUFFIX, ZoomStack, is_stack_file
+from ..zoom_core.stack import ZoomStack
+from ..zoom_core.stack_file import MAX_SIDE
 from ..zoom_core.view import render_view
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import blending_input, fit_input, zoom_input
@@ -129,102 +127,4 @@ class ZoomStackView(io.ComfyNode):
         return io.NodeOutput(images_from_levels(render_view(stack, zoom, height, width, fit)[None]))
 
 
-class ZoomStackSave(io.ComfyNode):
-    """Keeps a stack as a file in the output folder."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="ZoomStackSave",
-            display_name="Save Zoom Stack",
-            category=CATEGORY,
-            description="Saves a zoom stack with its prompts as a .safetensors file in ComfyUI's output folder.",
-            search_aliases=["export zoom stack", "keep zoom"],
-            inputs=[
-                ZoomStackType.Input("stack", tooltip="The stack to save."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="zoom_stack/zoom",
-                    tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten.",
-                ),
-            ],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, stack, filename_prefix) -> io.NodeOutput:
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), stack.width, stack.height
-        )
-        file = f"{name}_{counter:05}_{SUFFIX}"
-        stack.save(os.path.join(folder, file))
-        saved = ui.SavedResult(file, subfolder, io.FolderType.output)
-        return io.NodeOutput(ui={"files": [saved], "text": [f"Saved {os.path.join(subfolder, file)}"]})
-
-
-def _stack_files() -> list[str]:
-    """Stacks in the input and output folders, the latter marked as ComfyUI marks them."""
-    names = []
-    for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), " [output]")):
-        for root, _, files in os.walk(folder):
-            paths = (os.path.join(root, file) for file in files if file.endswith(SUFFIX))
-            names += [
-                os.path.relpath(path, folder).replace(os.sep, "/") + mark for path in paths if is_stack_file(path)
-            ]
-    return sorted(names)
-
-
-def _stack_path(name: str) -> str:
-    """The file behind a name of the list; raises ValueError for one outside the two folders."""
-    plain, folder = folder_paths.annotated_filepath(name)
-    folder = folder or folder_paths.get_input_directory()
-    path = os.path.abspath(os.path.join(folder, plain.strip()))
-    allowed = (folder_paths.get_input_directory(), folder_paths.get_output_directory())
-    if folder not in allowed or not folder_paths.is_within_directory(folder, path):
-        raise ValueError(f"stack_file must lie in ComfyUI's input or output folder, got {name!r}.")
-    if not path.endswith(SUFFIX):
-        raise ValueError(f"stack_file must be a {SUFFIX} file, got {name!r}.")
-    if not os.path.isfile(path):
-        raise ValueError(f"stack_file {name!r} does not exist.")
-    return path
-
-
-class ZoomStackLoad(io.ComfyNode):
-    """Brings back a saved stack."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="ZoomStackLoad",
-            display_name="Load Zoom Stack",
-            category=CATEGORY,
-            description="Loads a zoom stack that Save Zoom Stack has written.",
-            search_aliases=["open zoom stack", "import zoom"],
-            inputs=[
-                io.Combo.Input(
-                    "stack_file", options=_stack_files(), tooltip="A stack in ComfyUI's input or output folder."
-                ),
-            ],
-            outputs=[ZoomStackType.Output("stack", tooltip="The stack as it was saved.")],
-        )
-
-    @classmethod
-    def validate_inputs(cls, stack_file) -> bool | str:
-        # In place of core's check against the list, which was made before the newest files.
-        try:
-            _stack_path(stack_file)
-        except ValueError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, stack_file) -> str:
-        state = os.stat(_stack_path(stack_file))
-        return f"{state.st_mtime_ns} {state.st_size}"
-
-    @classmethod
-    def execute(cls, stack_file) -> io.NodeOutput:
-        return io.NodeOutput(ZoomStack.load(_stack_path(stack_file)))
-
-
-NODES = [ZoomStackRender, ZoomStackView, ZoomStackSave, ZoomStackLoad]
+NODES = [ZoomStackRender, ZoomStackView]

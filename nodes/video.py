@@ -7,7 +7,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from server import PromptServer
 
 from ..zoom_core.camera import DIRECTIONS, EASINGS, Camera
-from ..zoom_core.stack import MAX_SIDE
+from ..zoom_core.stack_file import MAX_SIDE
 from .inputs import fit_input
 from .lazy_video import LazyZoomVideo
 from .types import CATEGORY, ZoomStackType

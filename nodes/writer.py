@@ -53,8 +53,8 @@ class ZoomPromptWriter(io.ComfyNode):
                     default=TASKS[0],
                     optional=True,
                     tooltip=(
-                        "Ask for all prompts at once; or, of a model that looks at pictures, for what comes next after the "
-                        "picture of a level."
+                        "Ask for all prompts at once; or, of a model that looks at pictures, for what comes next after "
+                        "the picture of a level."
                     ),
                 ),
             ],

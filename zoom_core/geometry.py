@@ -6,6 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .wording import quoted
+
+# What a file may say. Snapped to few latent pixels, the inset of a zoom of 16 comes out at up to 1/32.
+MAX_INSETS = 64
+SMALLEST = 64
+
 
 class Inset(NamedTuple):
     """Where level i+1 lies in level i, in pixels of level i's grid.
@@ -63,10 +69,21 @@ class Geometry:
     def from_json(cls, data: Any) -> Geometry:
         """What `to_json` gave; raises ValueError for anything else."""
         try:
+            if len(data["insets"]) > MAX_INSETS:
+                raise ValueError(f"geometry must hold at most {MAX_INSETS} insets, got {len(data['insets'])}.")
             insets = tuple(Inset(*map(float, entry)) for entry in data["insets"])
-            return cls(int(data["height"]), int(data["width"]), insets)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"geometry must hold height, width and insets of 4 numbers: {error}") from error
+            geometry = cls(int(data["height"]), int(data["width"]), insets)
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(
+                f"geometry must hold height, width and insets of 4 numbers, got {quoted(data)} ({error})."
+            ) from error
+        for i, inset in enumerate(insets):
+            if inset.height * SMALLEST < geometry.height or inset.width * SMALLEST < geometry.width:
+                raise ValueError(
+                    f"inset {i} must be at least 1/{SMALLEST} of {geometry.height} x {geometry.width} pixels, "
+                    f"got {tuple(inset)}."
+                )
+        return geometry
 
 
 def _snap_axis(size: int, zoom: float, center: float) -> tuple[int, int]:
