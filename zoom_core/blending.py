@@ -10,17 +10,17 @@ from . import axes
 from .axes import Axis
 from .geometry import Geometry
 from .operators import check_levels, compute_dtype
-from .pairs import Pair, pairs
+from .pairs import Pair, inwards
 
 
-def _pyramid_axes(geometry: Geometry, level: int, height: int, width: int) -> list[tuple[Axis, Axis]]:
-    """The steps from a frame's size at the resolution of the level before it down to level 0's.
+def _pyramid_axes(geometry: Geometry, outer: int, height: int, width: int) -> list[tuple[Axis, Axis]]:
+    """The steps from a frame's size at the resolution of level `outer`, which shows it, down to level 0's.
 
     One step per level of zoom; it ends where the frame would be smaller than one pixel, since
     levels further out no longer resolve it.
     """
     steps = []
-    for inset in reversed(geometry.insets[: level - 1]):
+    for inset in geometry.outwards(outer):
         size = height * inset.height / geometry.height, width * inset.width / geometry.width
         if min(size) < 1 - axes.ROUNDING:
             break
@@ -52,7 +52,7 @@ def _mean_of_bands(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torc
     Returns what that adds, on the inset's grid.
     """
     difference = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
-    correction = _band_weighted(difference, _pyramid_axes(geometry, pair.inner, *pair.size))
+    correction = _band_weighted(difference, _pyramid_axes(geometry, pair.outer, *pair.size))
     layers[pair.inner] += pair.expand(correction)
     return correction
 
@@ -60,7 +60,10 @@ def _mean_of_bands(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torc
 def _mean_of_pictures(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> None:
     """The inner level becomes the mean over all levels around it at its own size, in place."""
     expanded = pair.expand(pair.crop(layers[pair.outer]))
-    layers[pair.inner] += (expanded - layers[pair.inner]) * (pair.inner / (pair.inner + 1))
+    around = pair.inner
+    if geometry.closed:
+        around = min(geometry.resolved(geometry.outwards(pair.inner)), len(geometry) - 1)
+    layers[pair.inner] += (expanded - layers[pair.inner]) * (around / (around + 1))
 
 
 # Each updates the inner level of a pair in place, the one around it being finished, and returns what it
@@ -83,12 +86,15 @@ def blend_pairs(
         raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
     check_levels(images, geometry, "images")
     layers = images.to(compute_dtype(images), copy=True)
-    update, corrections = METHODS[method], []
-    for pair in pairs(geometry) if update else ():
+    update, corrections = METHODS[method], {}
+    for pair in inwards(geometry) if update else ():
+        if geometry.closed:
+            # It may have been here before: what it became then was for the levels inside it.
+            layers[pair.inner].copy_(images[pair.inner])
         correction = update(layers, pair, geometry)
         if correction is not None:
-            corrections.append((pair, correction))
-    return layers.to(images.dtype), corrections
+            corrections[pair.inner] = pair, correction
+    return layers.to(images.dtype), list(corrections.values())
 
 
 def blend(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution") -> torch.Tensor:
@@ -104,6 +110,8 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolut
     takes one pyramid a level, and images that already agree come back unchanged whatever the
     geometry. "average": the mean over all of them at full size, coarse or not (the paper's
     ablation; it blurs). "none": the images themselves.
+    Round a closed geometry every level has others around it, of which each counts as long as it
+    resolves it.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
     return blend_pairs(images, geometry, method)[0]

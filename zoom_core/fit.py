@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 
 @dataclass(frozen=True)
 class PairFit:
-    """How level `inner` fits into the level around it.
+    """How level `inner` fits into the level around it, `outer`.
 
     shift: (x, y) by which inner's picture is off, in pixels of the level around it.
     scale, rotation: by how much inner is too large, and turned (degrees, clockwise).
@@ -35,6 +35,7 @@ class PairFit:
     likeness, aligned: correlation of the two as they are, and once shift, scale and rotation are undone.
     """
 
+    outer: int
     inner: int
     shift: tuple[float, float]
     scale: float
@@ -56,7 +57,7 @@ class PairFit:
         """One line for people."""
         colour = ", ".join(f"{255 * c:+.0f}" for c in self.colour)
         return (
-            f"level {self.inner - 1} and {self.inner}: {self.verdict} "
+            f"level {self.outer} and {self.inner}: {self.verdict} "
             f"(likeness {self.likeness:.2f}, aligned {self.aligned:.2f}; shift {self.shift[0]:+.1f}, "
             f"{self.shift[1]:+.1f} px, scale {self.scale:.3f}, rotation {self.rotation:+.1f} degrees; "
             f"colour {colour} of 255)"
@@ -65,11 +66,11 @@ class PairFit:
 
 def _views(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The inset of level i - 1 as it shows it, and as level i shows it: both [C, h, w]."""
-    both = pair(geometry, i)
+    both = pair(geometry, i - 1)
     height, width = both.size
     if min(height, width) < MIN_SIDE:
         raise ValueError(
-            f"level {i} covers only {width} x {height} pixels of the level before it, "
+            f"level {i % len(geometry)} covers only {width} x {height} pixels of the level before it, "
             f"at least {MIN_SIDE} x {MIN_SIDE} are needed to compare them: use larger pictures or a smaller zoom."
         )
     return both.crop(outer), both.reduce(inner)
@@ -157,7 +158,14 @@ def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -
     shift, scale, rotation = _parameters(warp, still.shape)
     colour = (inner_view.mean((1, 2)) - outer_view.mean((1, 2))).tolist()
     fit = PairFit(
-        i, shift, scale, rotation, tuple(colour), _likeness(still, moving), _likeness(still, _moved(moving, warp))
+        i - 1,
+        i % len(geometry),
+        shift,
+        scale,
+        rotation,
+        tuple(colour),
+        _likeness(still, moving),
+        _likeness(still, _moved(moving, warp)),
     )
     return fit, warp
 
@@ -183,7 +191,7 @@ def _turned(inner: torch.Tensor, degrees: float) -> torch.Tensor:
 def _moved_inset(warp: np.ndarray, geometry: Geometry, i: int) -> Inset:
     """The inset of level i where, and as large as, the level around it shows the same thing; as far
     as that lies inside the frame."""
-    inset, both = geometry.insets[i - 1], pair(geometry, i)
+    inset, both = geometry.steps[i - 1], pair(geometry, i - 1)
     # Middle of the whole inset on the grid of its whole pixels, where the map is known.
     origin = np.array([both.horizontal.start + 0.5, both.vertical.start + 0.5])
     middle = np.array([inset.left + inset.width / 2, inset.top + inset.height / 2]) - origin
@@ -214,7 +222,8 @@ def check_fit(images: torch.Tensor, geometry: Geometry) -> list[PairFit]:
     """
     check_levels(images, geometry, "images")
     images = images.to(torch.float32)
-    return [_fit(images[i - 1], images[i], geometry, i)[0] for i in range(1, len(geometry))]
+    count = len(geometry)
+    return [_fit(images[i - 1], images[i % count], geometry, i)[0] for i in range(1, len(geometry.steps) + 1)]
 
 
 def align_levels(
@@ -232,21 +241,21 @@ def align_levels(
     """
     check_levels(images, geometry, "images")
     result, fits = images.to(torch.float32, copy=True), []
-    for i in range(1, len(geometry)):
-        fit, warp = _fit(result[i - 1], result[i], geometry, i)
+    for i in range(1, len(geometry.steps) + 1):
+        # All others follow level 0, so that where it closes a circle it stays as it is.
+        first = i == len(geometry)
+        fit, warp = _fit(result[i - 1], result[0 if first else i], geometry, i)
         fits.append(fit)
         if fit.verdict == "does not fit":
             continue
-        inset = geometry.insets[i - 1]
+        inset = geometry.steps[i - 1]
         shape = (inset.height, inset.width)
         if align and fit.aligned > fit.likeness and _movement(warp, shape) > STILL:
-            if math.radians(abs(fit.rotation)) * math.hypot(*shape) / 2 > STILL:
+            if not first and math.radians(abs(fit.rotation)) * math.hypot(*shape) / 2 > STILL:
                 result[i] = _turned(result[i], fit.rotation)
                 _, warp = _fit(result[i - 1], result[i], geometry, i)
-            insets = list(geometry.insets)
-            insets[i - 1] = _moved_inset(warp, geometry, i)
-            geometry = replace(geometry, insets=tuple(insets))
-        if match_colour:
+            geometry = geometry.with_step(i - 1, _moved_inset(warp, geometry, i))
+        if match_colour and not first:
             result[i] = _matched(result[i - 1], result[i], geometry, i)
     return result, geometry, fits
 
@@ -256,8 +265,10 @@ def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np
     one does, and their difference four times as strong (grey: none)."""
     images = images.to(torch.float32)
     rows = []
-    for i in range(1, len(geometry)):
-        outer, inner = (view[:3].movedim(0, -1).cpu().numpy() for view in _views(images[i - 1], images[i], geometry, i))
+    for i in range(1, len(geometry.steps) + 1):
+        level = i % len(geometry)
+        views = _views(images[i - 1], images[level], geometry, i)
+        outer, inner = (view[:3].movedim(0, -1).cpu().numpy() for view in views)
         height = max(round(side * outer.shape[0] / outer.shape[1]), 1)
         cells = [
             cv2.resize(v, (side, height), interpolation=cv2.INTER_AREA)
@@ -267,6 +278,6 @@ def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np
         if row.shape[2] == 1:
             row = np.repeat(row, 3, axis=2)
         for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(row, f"{i - 1} > {i}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
+            cv2.putText(row, f"{i - 1} > {level}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
         rows.append(row)
     return np.concatenate(rows) if rows else np.zeros((side, 3 * side, 3), np.uint8)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, cycle
 from typing import Any, NamedTuple
 
 from .wording import quoted
@@ -29,15 +31,19 @@ class Inset(NamedTuple):
 class Geometry:
     """N levels of height x width pixels; insets[i] is where level i+1 lies in level i.
 
-    Raises ValueError when an inset does not lie inside its parent.
+    closing: where level 0 lies in level N-1, of an endless zoom; None for a zoom with two ends.
+    Raises ValueError when an inset does not lie inside its parent, or a single level is closed.
     """
 
     height: int
     width: int
     insets: tuple[Inset, ...]
+    closing: Inset | None = None
 
     def __post_init__(self) -> None:
-        for i, inset in enumerate(self.insets):
+        if self.closed and not self.insets:
+            raise ValueError("an endless zoom needs at least 2 levels, got 1.")
+        for i, inset in enumerate(self.steps):
             fits = all(math.isfinite(v) for v in inset) and inset.height > 0 and inset.width > 0
             # A fraction's rounding (1e-6 px) is not an overhang.
             fits = fits and inset.top >= -1e-6 and inset.left >= -1e-6
@@ -49,6 +55,35 @@ class Geometry:
     def __len__(self) -> int:
         return len(self.insets) + 1
 
+    @property
+    def closed(self) -> bool:
+        """Whether the innermost level holds level 0 again."""
+        return self.closing is not None
+
+    @property
+    def steps(self) -> tuple[Inset, ...]:
+        """Every inset: the one of step i shows level i+1, and that of step N-1 of a closed geometry level 0."""
+        return self.insets if self.closing is None else (*self.insets, self.closing)
+
+    def inwards(self, level: int) -> Iterator[Inset]:
+        """The insets from `level` on, each in the one before it; without end where the geometry is closed."""
+        return chain(self.steps[level:], cycle(self.steps) if self.closed else ())
+
+    def outwards(self, level: int) -> Iterator[Inset]:
+        """The inset that shows `level`, the one that shows the level around it, and so on outwards; without
+        end where the geometry is closed."""
+        return chain(reversed(self.steps[:level]), cycle(reversed(self.steps)) if self.closed else ())
+
+    def resolved(self, insets: Iterable[Inset], smallest: float = 1.0) -> int:
+        """How many of `insets`, each in the one before it, still span `smallest` pixels of the first level."""
+        height, width, count = float(self.height), float(self.width), 0
+        for inset in insets:
+            height, width = height * inset.height / self.height, width * inset.width / self.width
+            if max(height, width) < smallest * (1 - 1e-9):
+                break
+            count += 1
+        return count
+
     def scaled(self, height: int, width: int) -> Geometry:
         """The same geometry on a grid of height x width pixels, not snapped again.
 
@@ -58,12 +93,18 @@ class Geometry:
         if (height, width) == (self.height, self.width):
             return self
         fy, fx = height / self.height, width / self.width
-        insets = tuple(Inset(i.top * fy, i.left * fx, i.height * fy, i.width * fx) for i in self.insets)
-        return Geometry(height, width, insets)
+        steps = [Inset(i.top * fy, i.left * fx, i.height * fy, i.width * fx) for i in self.steps]
+        return Geometry(height, width, tuple(steps[: len(self) - 1]), steps[-1] if self.closed else None)
+
+    def with_step(self, step: int, inset: Inset) -> Geometry:
+        """The same geometry with another inset at `step`."""
+        steps = [*self.steps[:step], inset, *self.steps[step + 1 :]]
+        return Geometry(self.height, self.width, tuple(steps[: len(self) - 1]), steps[-1] if self.closed else None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, for a file's metadata."""
-        return {"height": self.height, "width": self.width, "insets": [list(i) for i in self.insets]}
+        data = {"height": self.height, "width": self.width, "insets": [list(i) for i in self.insets]}
+        return {**data, "closing": list(self.closing)} if self.closed else data
 
     @classmethod
     def from_json(cls, data: Any) -> Geometry:
@@ -72,12 +113,14 @@ class Geometry:
             if len(data["insets"]) > MAX_INSETS:
                 raise ValueError(f"geometry must hold at most {MAX_INSETS} insets, got {len(data['insets'])}.")
             insets = tuple(Inset(*map(float, entry)) for entry in data["insets"])
-            geometry = cls(int(data["height"]), int(data["width"]), insets)
-        except (KeyError, TypeError, OverflowError) as error:
+            closing = data.get("closing")
+            closing = None if closing is None else Inset(*map(float, closing))
+            geometry = cls(int(data["height"]), int(data["width"]), insets, closing)
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"geometry must hold height, width and insets of 4 numbers, got {quoted(data)} ({error})."
             ) from error
-        for i, inset in enumerate(insets):
+        for i, inset in enumerate(geometry.steps):
             if inset.height * SMALLEST < geometry.height or inset.width * SMALLEST < geometry.width:
                 raise ValueError(
                     f"inset {i} must be at least 1/{SMALLEST} of {geometry.height} x {geometry.width} pixels, "

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 
 from . import axes
 from .axes import Axis
 from .geometry import Geometry
-from .pairs import Pair, pairs
+from .pairs import Pair, outwards, pairs
+
+# Levels whose frame spans less of a pixel are left out of its noise: less than 1/256 of its variance.
+_SMALLEST_NOISE = 1 / 16
 
 
 def compute_dtype(tensor: torch.Tensor) -> torch.dtype:
@@ -51,7 +56,7 @@ def _render(
     levels: torch.Tensor, geometry: Geometry, reduce: Callable[[Pair, torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
     rendered = levels.to(compute_dtype(levels), copy=True)
-    for pair in reversed(pairs(geometry)):
+    for pair in outwards(geometry):
         pair.crop(rendered[pair.outer]).copy_(reduce(pair, rendered[pair.inner]))
     return rendered.to(levels.dtype)
 
@@ -60,7 +65,8 @@ def render_image(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """All levels of a zoom stack: [N, C, H, W] -> [N, C, H, W] (section 4.1).
 
     From the innermost outwards every level is its layer with the inset replaced by D of the
-    level inside it, in O(N). Afterwards D of level i+1 equals the inset of level i exactly.
+    level inside it, in O(N). Afterwards D of level i+1 equals the inset of level i exactly. Round a
+    closed geometry this goes on until a level has become too small to show, so that it does there too.
     Raises ValueError where layers and geometry do not fit.
     """
     check_levels(layers, geometry, "layers")
@@ -73,7 +79,41 @@ def render_noise(noise: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     As `render_image`, with rows of unit norm that do not overlap: every level of the result is
     white Gaussian noise of unit variance. The paper's factor p_j / p_i reaches that for a box
     filter only.
-    Raises ValueError where noise and geometry do not fit.
+    Raises ValueError where noise and geometry do not fit, or a closed geometry is so short that a
+    level would show itself: a pixel that holds itself at another scale cannot be white.
     """
     check_levels(noise, geometry, "noise")
+    if geometry.closed:
+        return _render_noise_round(noise, geometry)
     return _render(noise, geometry, Pair.reduce_noise)
+
+
+def check_round(geometry: Geometry) -> None:
+    """Raises ValueError unless the whole circle of a closed geometry magnifies by a level's size in pixels."""
+    count = len(geometry)
+    if geometry.resolved(islice(geometry.inwards(0), count), 1 + 1e-6) < count:
+        return
+    ratios = [(geometry.height / inset.height, geometry.width / inset.width) for inset in geometry.steps]
+    whole = min(math.prod(axis) for axis in zip(*ratios))
+    side = max(geometry.height, geometry.width)
+    wanted = math.ceil(count * math.log(side) / math.log(whole) - 1e-9)
+    raise ValueError(
+        f"this endless zoom of {count} levels magnifies by {whole:.4g} on its way round, less than the {side} "
+        "pixels of a level's side, so that a level would show itself: "
+        f"with steps like these it needs at least {wanted} levels."
+    )
+
+
+def _render_noise_round(noise: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """Every level holds the noise of the levels inside it down to where they are too small to show, and
+    never its own: what is N or more levels further in is cut off, in the pixels that would hold it.
+    """
+    check_round(geometry)
+    own = noise.to(compute_dtype(noise))
+    deepest = max(geometry.resolved(geometry.inwards(level), _SMALLEST_NOISE) for level in range(len(geometry)))
+    rendered = own
+    for _ in range(min(deepest + 1, len(geometry) - 1)):
+        inner, rendered = rendered, own.clone()
+        for pair in pairs(geometry):
+            pair.crop(rendered[pair.outer]).copy_(pair.reduce_noise(inner[pair.inner]))
+    return rendered.to(noise.dtype)

@@ -46,18 +46,50 @@ class Pair(NamedTuple):
         return axes.expand(image, self.vertical, self.horizontal)
 
 
-def pair(geometry: Geometry, inner: int) -> Pair:
-    """Level `inner` (from 1) and the one around it, whose inset may be too small to hold a whole pixel."""
-    inset = geometry.insets[inner - 1]
+# A frame that spans less than this of a pixel adds less than 1e-6 to what the pixel shows.
+_GONE = 1e-3
+
+
+def pair(geometry: Geometry, step: int) -> Pair:
+    """Level `step` and the one inside it, whose inset may be too small to hold a whole pixel."""
+    inset = geometry.steps[step]
     return Pair(
-        inner - 1,
-        inner,
+        step,
+        (step + 1) % len(geometry),
         Axis.of_inset(inset.top, inset.height, geometry.height),
         Axis.of_inset(inset.left, inset.width, geometry.width),
     )
 
 
 def pairs(geometry: Geometry) -> list[Pair]:
-    """Every level with the one around it, outermost first; an inset that holds no whole pixel is left out."""
-    found = (pair(geometry, inner) for inner in range(1, len(geometry)))
+    """Every level with the one inside it, outermost first; an inset that holds no whole pixel is left out.
+
+    The last pair of a closed geometry is the innermost level and level 0.
+    """
+    found = (pair(geometry, step) for step in range(len(geometry.steps)))
     return [each for each in found if all(each.size)]
+
+
+def _round(geometry: Geometry, steps: range) -> list[Pair]:
+    known = {each.outer: each for each in pairs(geometry)}
+    return [known[step % len(geometry)] for step in steps if step % len(geometry) in known]
+
+
+def inwards(geometry: Geometry) -> list[Pair]:
+    """The pairs in the order in which what the outer levels show is passed on inwards.
+
+    Of a closed geometry those come first, for a start, whose levels still see level 0; then every pair
+    once more, so that no level is without the ones around it.
+    """
+    lead = geometry.resolved(geometry.outwards(0), _GONE) + 1 if geometry.closed else 0
+    return _round(geometry, range(-lead, len(geometry) - 1))
+
+
+def outwards(geometry: Geometry) -> list[Pair]:
+    """The pairs in the order in which what the inner levels show is passed on outwards.
+
+    Of a closed geometry those come first, for a start, that the innermost level still shows.
+    """
+    last = len(geometry) - 1
+    tail = geometry.resolved(geometry.inwards(last), _GONE) + 1 if geometry.closed else 0
+    return _round(geometry, range(last + tail - 1, -1, -1))

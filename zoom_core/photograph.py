@@ -8,13 +8,14 @@ around it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import interpolate
 
 from .axes import Axis, cubic, reduction
-from .geometry import Geometry
+from .geometry import Geometry, Inset
 from .operators import check_levels, compute_dtype
 
 METHODS = ("projection", "adam")
@@ -97,6 +98,11 @@ def _footprint(insets: list[tuple[float, float]], size: int) -> Footprint | None
     return Footprint(start, matrix, Axis(start, matrix.shape[0], (start - origin) * zoom, zoom, size))
 
 
+def _region(footprints: tuple[Footprint, Footprint]) -> tuple:
+    """The pixels of an outer level [C, H, W] that lie wholly inside, as an index."""
+    return (..., *(slice(f.start, f.start + f.matrix.shape[0]) for f in footprints))
+
+
 class LevelConstraint:
     """Levels held to a picture of level `level`, for one sampling run.
 
@@ -123,26 +129,41 @@ class LevelConstraint:
         self._terms = []
         picture = picture.to(compute_dtype(picture))
         for i in range(len(geometry)) if only is None else only:
-            term = self._term(picture, level, i)
-            if term is not None:
-                self._terms.append((i, *term))
+            inwards, outwards = i - level, level - i
+            if geometry.closed:
+                inwards, outwards = inwards % len(geometry), outwards % len(geometry)
+            # A level of a closed geometry lies both inside the picture's and around it. What it shows of
+            # the picture's level counts last, and so holds exactly.
+            terms = []
+            if inwards > 0:
+                terms.append(self._inside(picture, list(islice(geometry.inwards(level), inwards))))
+            if outwards >= 0:
+                terms.append(self._around(picture, list(islice(geometry.inwards(i), outwards))))
+            self._terms += [(i, *term) for term in terms if term is not None]
 
-    def _term(self, picture: torch.Tensor, level: int, i: int):
-        outer, inner = min(i, level), max(i, level)
-        chain = self._geometry.insets[outer:inner]
+    def _footprints(self, chain: list[Inset]) -> tuple[Footprint, Footprint] | None:
         vertical = _footprint([(n.top, n.height) for n in chain], self._geometry.height)
         horizontal = _footprint([(n.left, n.width) for n in chain], self._geometry.width)
-        if vertical is None or horizontal is None:
+        return None if vertical is None or horizontal is None else (vertical, horizontal)
+
+    def _around(self, picture: torch.Tensor, chain: list[Inset]):
+        """What a level shows that holds the picture's level through `chain`: the region and what it shows."""
+        footprints = self._footprints(chain)
+        if footprints is None:
             return None
-        region = (..., *(slice(s.start, s.start + s.matrix.shape[0]) for s in (vertical, horizontal)))
-        down = tuple(s.matrix.to(picture) for s in (vertical, horizontal))
-        if i <= level:
-            return region, None, None, down[0] @ picture @ down[1].mT
+        region, down = _region(footprints), [f.matrix.to(picture) for f in footprints]
+        return region, None, None, down[0] @ picture @ down[1].mT
+
+    def _inside(self, picture: torch.Tensor, chain: list[Inset]):
+        """What the picture fixes of a level that lies inside its own through `chain`: its coarse bands."""
+        footprints = self._footprints(chain)
+        if footprints is None:
+            return None
         up = []
-        for footprint in (vertical, horizontal):
+        for footprint in footprints:
             smooth = cubic(footprint.axis)
             up.append(torch.linalg.solve((footprint.matrix @ smooth).T, smooth.T).T.to(picture))
-        return (...,), down, tuple(up), picture[region]
+        return (...,), [f.matrix.to(picture) for f in footprints], up, picture[_region(footprints)]
 
     @staticmethod
     def _residual(image, region, down, target):
@@ -166,10 +187,11 @@ class LevelConstraint:
         result = images.to(compute_dtype(images), copy=True)
         gradient, mean, square = (torch.zeros_like(result) for _ in range(3))
         for step in range(1, steps + 1):
+            gradient.zero_()
             for i, region, down, _, target in self._terms:
                 residual = self._residual(result[i], region, down, target)
                 pulled = residual if down is None else down[0].mT @ residual @ down[1]
-                gradient[i][region] = -2 * pulled
+                gradient[i][region] -= 2 * pulled
             mean.lerp_(gradient, 0.1)
             square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
             scale = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)

@@ -85,7 +85,13 @@ def _joined(prefix: str, prompt: str, suffix: str) -> str:
 
 
 def parse_prompts(
-    prompts: str, negative: str = "", zoom: float = 2.0, prefix: str = "", suffix: str = "", count: int = 0
+    prompts: str,
+    negative: str = "",
+    zoom: float = 2.0,
+    prefix: str = "",
+    suffix: str = "",
+    count: int = 0,
+    loop: bool = False,
 ) -> ZoomLevels:
     """The levels that a text describes, outermost first.
 
@@ -94,6 +100,7 @@ def parse_prompts(
     negative: one line for all levels, or one line a level.
     zoom: magnification from each level to the next where an object names none.
     prefix, suffix: put before and after every prompt. count: how many levels there must be, 0 for any.
+    loop: the innermost level holds the first again, at the first one's own zoom and center.
     Raises ValueError naming the entry, what was expected and what came.
     """
     for name, text in (("prompts", prompts), ("negative", negative), ("prefix", prefix), ("suffix", suffix)):
@@ -113,10 +120,11 @@ def parse_prompts(
         )
     if len(negatives) == 1:
         negatives *= len(entries)
-    return ZoomLevels(
+    levels = (
         ZoomLevel(**{"negative": own, "zoom": zoom, **entry, "prompt": _joined(prefix, entry["prompt"], suffix)})
         for entry, own in zip(entries, negatives)
     )
+    return ZoomLevels(levels, loop=loop)
 
 
 def parse_int_ranges(text: str, count: int, name: str) -> list[int]:

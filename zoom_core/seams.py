@@ -12,7 +12,7 @@ from torch.nn import functional
 from .axes import exact_products
 from .blending import blend_pairs
 from .geometry import Geometry
-from .pairs import pairs
+from .pairs import inwards
 
 DEFAULT_FEATHER = 20.0
 MAX_FEATHER = 50.0
@@ -146,7 +146,10 @@ def feather_seams(
         raise ValueError(f"feather must be from 0 to {MAX_FEATHER:g} (percent), got {feather:g}.")
     if feather == 0:
         return layers
-    for pair in pairs(geometry):
+    own = layers.clone() if geometry.closed else None
+    for pair in inwards(geometry):
+        if own is not None:
+            layers[pair.inner] = own[pair.inner]
         misfit = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
         layers[pair.inner] += pair.expand(_near_border(misfit, feather / 100))
         if on_level:

@@ -12,6 +12,7 @@ from . import files, stack_file
 from .geometry import Geometry, Inset
 from .levels import ZoomLevels
 from .operators import check_levels
+from .pairs import outwards
 from .resample import Workspace, axis_tiles, draw
 
 _TILE = 64
@@ -44,8 +45,8 @@ def fill_insets(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     sharper: this is what views are resampled from, and a view of level i within its frame must
     see through level i+1's inset the same picture at every zoom. Doing it again changes nothing.
     """
-    for i in reversed(range(len(geometry) - 1)):
-        _fill(layers[i], layers[i + 1], geometry.insets[i])
+    for pair in outwards(geometry):
+        _fill(layers[pair.outer], layers[pair.inner], geometry.steps[pair.outer])
     return layers
 
 
@@ -63,6 +64,10 @@ class ZoomStack:
         check_levels(layers, geometry, "layers")
         if len(levels) != len(geometry):
             raise ValueError(f"levels has {len(levels)} entries, layers has {len(geometry)} levels.")
+        if levels.loop != geometry.closed:
+            raise ValueError(
+                f"loop of levels is {levels.loop}, the geometry is {'closed' if geometry.closed else 'open'}."
+            )
         if not bool(torch.isfinite(layers.sum(dtype=torch.float32))):
             raise ValueError("layers must hold finite numbers, got NaN or infinity.")
         self.geometry, self.levels = geometry, levels

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .stack import ZoomStack
 
 FORMAT = "zoom_stack"
-FORMAT_VERSION = 1
+# Version 2 holds endless zooms; others are still written as version 1, which older readers know.
+FORMAT_VERSIONS = ("1", "2")
 SUFFIX = ".safetensors"
 MAX_SIDE = 16384
 # 64 levels of 4096 x 4096: 12 GiB in memory.
@@ -40,7 +41,7 @@ def write(stack: ZoomStack, path: Path) -> None:
     description = {"geometry": stack.geometry.to_json(), "levels": stack.levels.to_json()}
     metadata = {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": FORMAT_VERSIONS[stack.geometry.closed],
         "stack": json.dumps(description, ensure_ascii=False),
     }
     layers = stack.layers.to(device="cpu", dtype=torch.float16).contiguous()
@@ -100,9 +101,9 @@ def _read_metadata(metadata: dict[str, str]) -> tuple[Geometry, ZoomLevels]:
     if metadata.get("format") != FORMAT:
         raise ValueError("it is a safetensors file, but not a zoom stack.")
     version = metadata.get("format_version")
-    if version != str(FORMAT_VERSION):
-        shown = str(version)[:20]
-        raise ValueError(f"its format version is {shown}, this version of Zoom Stack reads {FORMAT_VERSION}.")
+    if version not in FORMAT_VERSIONS:
+        shown, known = str(version)[:20], " and ".join(FORMAT_VERSIONS)
+        raise ValueError(f"its format version is {shown}, this version of Zoom Stack reads {known}.")
     try:
         stack = json.loads(metadata.get("stack", ""))
     except RecursionError as error:
@@ -115,6 +116,8 @@ def _read_metadata(metadata: dict[str, str]) -> tuple[Geometry, ZoomLevels]:
     levels = ZoomLevels.from_json(stack.get("levels"))
     if len(levels) != len(geometry):
         raise ValueError(f"it describes {len(levels)} levels and the geometry of {len(geometry)}.")
+    if levels.loop != geometry.closed:
+        raise ValueError("its levels and its geometry do not agree on whether the zoom is endless.")
     return geometry, levels
 
 
