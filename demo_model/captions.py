@@ -259,6 +259,23 @@ def training_caption(look: Look, rng: np.random.Generator) -> str:
     return caption(look, rng, forms[int(rng.integers(len(forms)))] if forms else "bare")
 
 
+def between_caption(outer: Look, inner: Look, rng: np.random.Generator) -> str:
+    """A sentence about a view half-way between two kinds: `outer` around, `inner` large in the middle."""
+
+    def said(look: Look) -> str:
+        named = not held_out(look, "plain") and rng.random() < 0.7
+        return caption(look, rng, "plain", color=named)
+
+    forms = (
+        "{outer} with {inner} in the middle",
+        "{outer}, in the middle {inner}",
+        "{inner} in the middle of {outer}",
+        "{inner} in {outer}",
+        "{inner} among {outer}",
+    )
+    return forms[int(rng.integers(len(forms)))].format(outer=said(outer), inner=said(inner))
+
+
 def vocabulary(count: int = 40000) -> list[str]:
     """Every word the grammar can say, sorted."""
     from .world import looks

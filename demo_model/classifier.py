@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import FIRST_EVAL_SEED, draw_view, read_shard, ready_shards, view_of
+from .data import FIRST_EVAL_SEED, draw_view, is_between, read_shard, ready_shards, view_of
 from .world import KINDS
 
 
@@ -57,10 +57,12 @@ def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8
     else:
         parts = [read_shard(shard) for shard in ready_shards(folder)[:shards]]
         pictures = torch.from_numpy(np.concatenate([p for p, _ in parts])).permute(0, 3, 1, 2)
-        kinds = torch.cat([(torch.arange(len(p)) + first) % len(KINDS) for p, first in parts])
+        numbers = [first + n for p, first in parts for n in range(len(p))]
+        clear = torch.tensor([not is_between(n) for n in numbers])
+        pictures, kinds = pictures[clear], torch.tensor(numbers)[clear] % len(KINDS)
         optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
-        for step in range(steps):
+        for _ in range(steps):
             chosen = torch.randint(len(pictures), (48,))
             with torch.autocast("cpu", torch.bfloat16):
                 loss = F.cross_entropy(

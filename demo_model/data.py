@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .captions import between_caption, training_caption
 from .world import KINDS, Look, draw, looks
 
 SHARD = 1000
 FIRST_EVAL_SEED = 900_000_000  # worlds from here on are never trained on
+BETWEEN = 6  # every so manieth round of training pictures lies half a zoom of 4 between two kinds
 
 
 def view_of(index: int, first_seed: int = 0) -> dict:
@@ -29,9 +31,42 @@ def view_of(index: int, first_seed: int = 0) -> dict:
     )
 
 
+def between_view(index: int, first_seed: int = 0) -> dict:
+    """The random view number `index` about half-way between two kinds, as a stack with a zoom of 2 has them."""
+    rng = np.random.default_rng((index, first_seed, 1))
+    outer = index % (len(KINDS) - 1)
+    return dict(
+        kind=outer,
+        seed=int(first_seed + index * 7 + 1),
+        scale=float(outer + np.clip(rng.normal(0.5, 0.08), 0.35, 0.65)),
+        center=(0.0, 0.0),
+        angle=0.0,
+        only=False,
+    )
+
+
+def is_between(index: int) -> bool:
+    """Whether training picture `index` lies between two kinds."""
+    return index // len(KINDS) % BETWEEN == BETWEEN - 1
+
+
+def training_view(index: int) -> dict:
+    """What training picture `index` shows: arguments for `draw` and the kind (the outer of two)."""
+    return between_view(index) if is_between(index) else view_of(index)
+
+
 def look_of(view: dict) -> Look:
     """The look of the kind that a view shows."""
     return looks(view["seed"], view["only"])[view["kind"]]
+
+
+def caption_of(index: int, rng: np.random.Generator) -> str:
+    """A sentence about training picture `index`."""
+    view = training_view(index)
+    seen = looks(view["seed"], view["only"])
+    if is_between(index):
+        return between_caption(seen[view["kind"]], seen[view["kind"] + 1], rng)
+    return training_caption(seen[view["kind"]], rng)
 
 
 def draw_view(view: dict, size: int = 64) -> np.ndarray:
@@ -46,7 +81,7 @@ def write_shard(job: tuple[str, int]) -> str:
     path = Path(folder) / f"shard_{number:04d}.npz"
     if path.exists():
         return str(path)
-    pictures = np.stack([draw_view(view_of(number * SHARD + n)) for n in range(SHARD)])
+    pictures = np.stack([draw_view(training_view(number * SHARD + n)) for n in range(SHARD)])
     part = path.with_suffix(".part")
     with open(part, "wb") as file:
         np.savez(file, pictures=pictures, first=number * SHARD)
@@ -70,11 +105,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True, help="folder for everything that training writes")
     parser.add_argument("--pictures", type=int, default=40000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first shard of 1000 pictures")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     folder = Path(args.work) / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(str(folder), n) for n in range(-(-args.pictures // SHARD))]
+    jobs = [(str(folder), n) for n in range(args.first, args.first - (-args.pictures // SHARD))]
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
         for done, path in enumerate(pool.imap(write_shard, jobs), 1):
             print(f"{done}/{len(jobs)} {path}", flush=True)

@@ -23,8 +23,7 @@ import torch.multiprocessing
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from .captions import training_caption
-from .data import SHARD, look_of, read_shard, ready_shards, view_of, write_shard
+from .data import SHARD, caption_of, read_shard, ready_shards, write_shard
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
 from .text_training import head_start
 
@@ -64,7 +63,7 @@ def import_comfy(folder: str | None) -> None:
 
 
 class Pictures:
-    """The drawn pictures that are ready, with their looks; grows while more are drawn."""
+    """The drawn pictures that are ready; grows while more are drawn."""
 
     def __init__(self, folder: Path):
         self.folder, self.seen = folder, set()
@@ -82,13 +81,13 @@ class Pictures:
         return len(self.first)
 
     def batch(self, count: int, rng: np.random.Generator):
-        """Pictures [count, 3, 64, 64] in -1..1, half of them mirrored, and their looks."""
+        """Pictures [count, 3, 64, 64] in -1..1, half of them mirrored, and their numbers."""
         chosen = rng.integers(len(self.first), size=count)
         stacked = np.stack([self.pictures[i // SHARD][i % SHARD] for i in chosen])
         x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         flip = torch.from_numpy(rng.random(count) < 0.5)
         x[flip] = x[flip].flip(-1)
-        return x, [look_of(view_of(self.first[i])) for i in chosen]
+        return x, [self.first[i] for i in chosen]
 
 
 def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
@@ -103,13 +102,12 @@ def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> 
     return padded([1] + [t for w in words for t in w][: LENGTH - 2] + [2])
 
 
-def noise_levels(count: int, generator: torch.Generator, done: float) -> torch.Tensor:
+def noise_levels(count: int, generator: torch.Generator, late: bool) -> torch.Tensor:
     """Sigmas [count] in 0..1: logit-normal around the middle, or evenly from 0.6 to 1.
 
     At high noise the text decides what there is and where, so a short training starts with much of
-    it; the second half of the time (`done` in 0..1) goes to the fine grain.
+    it; the second half of the time (`late`), or a start from trained weights, goes to the fine grain.
     """
-    late = done > 0.5
     middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
     return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
@@ -142,17 +140,28 @@ def schedule(steps: int, shift: float = 2.0) -> torch.Tensor:
 
 @torch.no_grad()
 def sample(
-    net: Net, tokens: torch.Tensor, steps: int = 24, cfg: float = 3.0, seed: int = 0, size: int = 64, shift: float = 2.0
+    net: Net,
+    tokens: torch.Tensor,
+    steps: int = 24,
+    cfg: float = 3.0,
+    seed: int = 0,
+    size: int = 64,
+    shift: float = 2.0,
+    interval: tuple[float, float] = (0.0, 1.0),
 ) -> torch.Tensor:
-    """Pictures [B, 3, size, size] in 0..1 by Euler steps with guidance."""
+    """Pictures [B, 3, size, size] in 0..1 by Euler steps, with guidance at noise levels in `interval`."""
     device = next(net.parameters()).device
     empty = torch.tensor([padded([1, 2])] * len(tokens))
-    both = torch.cat([tokens, empty]).to(device)
+    tokens, both = tokens.to(device), torch.cat([tokens, empty]).to(device)
     x = torch.randn(len(tokens), 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
     sigmas = schedule(steps, shift)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
-        with_text, without = net(torch.cat([x, x]), now.to(device).expand(len(both)), both).float().chunk(2)
-        x = x + (then - now).to(device) * (without + cfg * (with_text - without))
+        if interval[0] <= now <= interval[1]:
+            with_text, without = net(torch.cat([x, x]), now.to(device).expand(len(both)), both).float().chunk(2)
+            velocity = without + cfg * (with_text - without)
+        else:
+            velocity = net(x, now.to(device).expand(len(x)), tokens).float()
+        x = x + (then - now).to(device) * velocity
     return (x * 0.5 + 0.5).clamp(0, 1).cpu()
 
 
@@ -198,6 +207,7 @@ def main() -> None:
         help="share the batch among so many processes; on a busy CPU faster than threads",
     )
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
+    parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
     parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
     args = parser.parse_args()
     folder = args.work / "pictures"
@@ -212,10 +222,11 @@ def main() -> None:
 
 
 def shared_gradients(net: torch.nn.Module) -> torch.Tensor:
-    """One flat tensor that every parameter's gradient is a view of."""
-    flat = torch.zeros(sum(p.numel() for p in net.parameters()), device=next(net.parameters()).device)
+    """One flat tensor that the gradient of every trained parameter is a view of."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    flat = torch.zeros(sum(p.numel() for p in trained), device=trained[0].device)
     start = 0
-    for p in net.parameters():
+    for p in trained:
         p.grad = flat[start : start + p.numel()].view_as(p)
         start += p.numel()
     return flat
@@ -243,7 +254,8 @@ def train(rank: int, args, folder: Path) -> None:
     torch.manual_seed(0)
     net, average = Net(), Net()
     net, average = net.to(device), average.to(device)
-    net.requires_grad_(True)
+    for name, weights in net.named_parameters():
+        weights.requires_grad_(args.only is None or name.startswith(tuple(args.only)))
     if args.init:
         net.load_state_dict(load_file(args.init))
     elif not (args.work / "checkpoint.pt").exists():
@@ -290,11 +302,11 @@ def train(rank: int, args, folder: Path) -> None:
             rate = args.rate * min(1.0, (step + 1) / 400) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            x, looks = data.batch(args.batch, rng)
-            texts = ["" if rng.random() < 0.1 else training_caption(look, rng) for look in looks]
+            x, numbers = data.batch(args.batch, rng)
+            texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator, done)
+            sigma = noise_levels(len(x), generator, done > 0.5 or args.init is not None)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from demo_model import captions
-from demo_model.captions import caption, held_out, training_caption
-from demo_model.data import draw_view, look_of, view_of
+from demo_model.captions import between_caption, caption, held_out, training_caption
+from demo_model.data import caption_of, draw_view, is_between, look_of, training_view, view_of
 from demo_model.text import END, LENGTH, START, UNKNOWN, WordTokenizer, padded
 from demo_model.upscaler import shrink
 from demo_model.world import KINDS, draw, draw_stack, looks
@@ -70,6 +70,32 @@ def test_views_are_of_the_kind_they_name():
     assert KINDS[view["kind"]] == KINDS[25 % 12] and abs(view["scale"] - view["kind"]) <= 0.35
     assert look_of(view).kind == view["kind"]
     assert draw_view(view).dtype == np.uint8
+
+
+def test_pictures_between_two_kinds_are_said_to_show_both():
+    numbers = [n for n in range(900) if is_between(n)]
+    assert 0.1 < len(numbers) / 900 < 0.25
+    rng = np.random.default_rng(3)
+    nouns = [{noun for (kind, _), words in captions.NOUNS.items() if kind == name for noun in words} for name in KINDS]
+    for number in numbers:
+        view = training_view(number)
+        assert 0.349 < view["scale"] - view["kind"] < 0.651 and not view["only"]
+        said = caption_of(number, rng)
+        for kind in (view["kind"], view["kind"] + 1):
+            assert any(noun in said for noun in nouns[kind]), said
+    assert all(training_view(n) == view_of(n) for n in range(60) if not is_between(n))
+
+
+def test_captions_between_two_kinds_never_name_a_kept_out_colour(monkeypatch):
+    named = []
+    monkeypatch.setattr(captions, "caption", lambda look, rng, form, color: named.append((look, form, color)) or "x")
+    rng = np.random.default_rng(1)
+    for seed in range(60):
+        scene = looks(seed)
+        for outer, inner in zip(scene, scene[1:]):
+            between_caption(outer, inner, rng)
+    assert any(color for _, _, color in named)
+    assert not any(color and held_out(look, form) for look, form, color in named)
 
 
 def test_training_never_says_a_kept_out_combination(monkeypatch):
