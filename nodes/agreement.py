@@ -103,14 +103,23 @@ def kept_parts(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace) -> 
     return KeptParts({i: space.picture(latent[i : i + 1]) for i in touched}, shrunk)
 
 
-def anchors_of_held(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace) -> list[Anchor]:
+def _up_to_the_next(level: int, held: list[int], count: int, loop: bool) -> list[int]:
+    """The levels on both sides of a held one, up to the next; round the circle in an endless zoom."""
+    found = set()
+    for step in (-1, 1):
+        i = level + step
+        while (loop or 0 <= i < count) and i % count not in held:
+            found.add(i % count)
+            i += step
+    return sorted(found)
+
+
+def anchors_of_held(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace, loop: bool = False) -> list[Anchor]:
     """Levels that are held whole fix what they show of the levels up to the next held one, inwards and outwards."""
     anchors = []
     held = held_levels(mask)
     for level in held:
-        outer = max((i for i in held if i < level), default=-1)
-        inner = min((i for i in held if i > level), default=mask.shape[0])
-        only = [i for i in range(outer + 1, inner) if i != level]
+        only = _up_to_the_next(level, held, mask.shape[0], loop)
         if only:
             anchors.append(Anchor(space.picture(latent[level : level + 1]), level, only))
     return anchors

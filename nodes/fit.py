@@ -7,7 +7,7 @@ from comfy_api.v0_0_2 import io, ui
 
 from ..zoom_core.fit import align_levels, check_fit, fit_picture
 from .images import images_from_levels, levels_for, levels_from_images
-from .inputs import zoom_input
+from .inputs import pictures_loop_input, zoom_input
 from .types import CATEGORY, ZoomLevelsType
 
 
@@ -48,6 +48,7 @@ class ZoomStackFit(io.ComfyNode):
                     optional=True,
                     tooltip="Zooms and places of the levels. Without it every picture is centred and closer by zoom.",
                 ),
+                pictures_loop_input(),
             ],
             outputs=[
                 io.Image.Output("images", tooltip="The pictures, aligned and matched as asked, for Zoom Stack Render."),
@@ -70,9 +71,9 @@ class ZoomStackFit(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images, zoom, align, match_colour, levels=None) -> io.NodeOutput:
+    def execute(cls, images, zoom, align, match_colour, levels=None, loop=(False,)) -> io.NodeOutput:
         pictures = levels_from_images(images)
-        known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
+        known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0], loop[0])
         if align[0] or match_colour[0]:
             pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0])
             after = check_fit(pictures, geometry)

@@ -35,14 +35,16 @@ def images_from_levels(levels: torch.Tensor) -> torch.Tensor:
     )
 
 
-def levels_for(images: torch.Tensor, levels: ZoomLevels | None, zoom: float) -> tuple[ZoomLevels, Geometry]:
+def levels_for(
+    images: torch.Tensor, levels: ZoomLevels | None, zoom: float, loop: bool = False
+) -> tuple[ZoomLevels, Geometry]:
     """The levels that N pictures show, and where they lie on the pictures' own grid.
 
     Raises ValueError where the numbers do not match.
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
     if levels is None:
-        levels = ZoomLevels.uniform(count, zoom)
+        levels = ZoomLevels.uniform(count, zoom, loop)
     if len(levels) != count:
         raise ValueError(f"images has {count} pictures, levels has {len(levels)} levels: give one picture a level.")
     if levels.geometry is None:

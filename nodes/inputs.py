@@ -123,6 +123,19 @@ def zoom_input() -> io.Float.Input:
     )
 
 
+def loop_input(tooltip: str) -> io.Boolean.Input:
+    """Whether the zoom is endless."""
+    return io.Boolean.Input("loop", default=False, optional=True, tooltip=tooltip)
+
+
+def pictures_loop_input() -> io.Boolean.Input:
+    """The same for pictures, where no levels say it."""
+    return loop_input(
+        "The last picture holds the first one again, in its middle and by the same zoom: an endless zoom. Used when "
+        "levels is not connected."
+    )
+
+
 def fit_input() -> io.Combo.Input:
     """What happens when the output has another shape than the levels."""
     return io.Combo.Input(

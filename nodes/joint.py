@@ -167,7 +167,7 @@ class JointGuider(comfy.samplers.CFGGuider):
         latent = self._in_model_space(latent_image.to("cpu", torch.float32))
         anchors, kept = [], None
         if mask is not None and self._settings.blending != "none":
-            anchors = anchors_of_held(latent, mask, self._space)
+            anchors = anchors_of_held(latent, mask, self._space, self._levels.loop)
             kept = kept_parts(latent, mask, self._space)
         if self._guide is not None:
             level = self._guide.index(len(self._levels))

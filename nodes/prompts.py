@@ -7,6 +7,7 @@ from comfy_api.v0_0_2 import io
 from ..zoom_core import parse_prompts
 from ..zoom_core.levels import MAX_LEVELS, MAX_ZOOM, MIN_ZOOM
 from ..zoom_core.wording import opening
+from .inputs import loop_input
 from .types import CATEGORY, ZoomLevelsType
 
 EXAMPLE = """a spiral galaxy in deep space
@@ -68,6 +69,10 @@ class ZoomPromptList(io.ComfyNode):
                     advanced=True,
                     tooltip="How many levels prompts must have, where a language model writes them; 0: any number.",
                 ),
+                loop_input(
+                    "An endless zoom: the last level holds the first one again, at zoom and in its middle, or at the "
+                    "zoom and center that JSON gives the first prompt."
+                ),
             ],
             outputs=[
                 io.Conditioning.Output("positive", is_output_list=True, tooltip="One conditioning a level."),
@@ -77,10 +82,10 @@ class ZoomPromptList(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, clip, prompts, negative, zoom, prefix, suffix, count=0) -> io.NodeOutput:
+    def execute(cls, clip, prompts, negative, zoom, prefix, suffix, count=0, loop=False) -> io.NodeOutput:
         if clip is None:
             raise ValueError("clip is missing: the checkpoint has no text encoder, load one and connect it.")
-        levels = parse_prompts(prompts, negative, zoom, prefix, suffix, count)
+        levels = parse_prompts(prompts, negative, zoom, prefix, suffix, count, loop)
         encoded = {}
         for i, level in enumerate(levels):
             for name, text in (("prompt", level.prompt), ("negative", level.negative)):

@@ -13,7 +13,7 @@ from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import MAX_SIDE
 from ..zoom_core.view import render_view
 from .images import images_from_levels, levels_for, levels_from_images
-from .inputs import blending_input, fit_input, zoom_input
+from .inputs import blending_input, fit_input, pictures_loop_input, zoom_input
 from .types import CATEGORY, ZoomLevelsType, ZoomStackType
 
 
@@ -61,6 +61,7 @@ class ZoomStackRender(io.ComfyNode):
                         " is centred and closer by zoom."
                     ),
                 ),
+                pictures_loop_input(),
             ],
             outputs=[
                 ZoomStackType.Output("stack", tooltip="The finished stack, for Zoom Video Frames and Zoom Stack View."),
@@ -69,9 +70,9 @@ class ZoomStackRender(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images, blending, feather, zoom, levels=None) -> io.NodeOutput:
+    def execute(cls, images, blending, feather, zoom, levels=None, loop=(False,)) -> io.NodeOutput:
         pictures = levels_from_images(images)
-        known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0])
+        known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0], loop[0])
         total = 2 * len(known)
         progress = comfy.utils.ProgressBar(total)
 
