@@ -2,7 +2,7 @@
 
 python benchmarks/render.py            everything but memory, about ten minutes
 python benchmarks/render.py --memory   peak memory of 10 s against 100 s of video, and of 4K
-python benchmarks/render.py --only quality|misfits|speed
+python benchmarks/render.py --only quality|border|misfits|speed
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) ->
     numbers = range(0, len(camera), every)
     rows = []
     for output in (size, size // 2):
-        renderer = StackRenderer(stack, output, output)
         makers: dict[str, Callable[[float], np.ndarray]] = {
-            "Zoom Stack": lambda z: renderer.render(z).movedim(0, -1).numpy(),
+            "Zoom Stack": _maker(stack, output),
+            "Zoom Stack, ramp 0": _maker(stack, output, ramp=0.0),
             "crop and resize": lambda z: usual_loop.frame(bytes_, ZOOM, z, output) / 255.0,
         }
         results = {maker: ([], []) for maker in makers}
@@ -102,6 +102,37 @@ def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) ->
         " level measured",
         rows,
     )
+
+
+def _maker(stack: ZoomStack, output: int, **settings) -> Callable[[float], np.ndarray]:
+    """Zoom (levels) -> [output, output, C] in 0..1, by our renderer."""
+    renderer = StackRenderer(stack, output, output, **settings)
+    return lambda zoom: renderer.render(zoom).movedim(0, -1).numpy()
+
+
+def border(size: int) -> None:
+    """How visible the inner level's square is where the level around it is magnified."""
+    rows = []
+    for zoom in (2.0, 4.0):
+        levels = ZoomLevels.uniform(3, zoom)
+        geometry = levels.resolve(size, size)
+        stack, bytes_ = _for_renderers(PlaneWaves(zoom**2, size).levels(geometry), geometry, levels)
+        for output in (size, 2 * size):
+            makers = {
+                "Zoom Stack": _maker(stack, output),
+                "Zoom Stack, ramp 0": _maker(stack, output, ramp=0.0),
+                "crop and resize": lambda z: usual_loop.frame(bytes_, zoom, z, output) / 255.0,
+            }
+            for name, make in makers.items():
+                steps = {}
+                for t in (0.25, 0.5, 0.75):
+                    inner = zoom ** (t - 1)
+                    edges = output * (1 - inner) / 2, output * (1 + inner) / 2
+                    steps[f"bits at {t}"] = measure.border_step(make(t).mean(-1).astype(np.float64), *edges)
+                change = measure.crossing_change(make, 1, 1 / FRAMES_PER_LEVEL)
+                shown = {"zoom": zoom, "output": f"{output} x {output}", "renderer": name}
+                rows.append(shown | steps | {"crossing, largest change %": 100 * change})
+    table(f"Step of the finest detail across a level's border, plane waves, levels of {size} x {size}", rows)
 
 
 def _in_colour(pictures: np.ndarray) -> np.ndarray:
@@ -235,7 +266,7 @@ def speed(size: int, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["quality", "misfits", "speed"])
+    parser.add_argument("--only", choices=["quality", "border", "misfits", "speed"])
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--full", action="store_true", help="measure every frame, not every third or fourth")
     arguments = parser.parse_args()
@@ -246,6 +277,8 @@ def main() -> None:
     if arguments.only in (None, "quality"):
         quality("plane waves", PlaneWaves(ZOOM ** (LEVELS - 1), 512), 512, every)
         quality("procedural world", WorldScene(LEVELS, ZOOM, 512, seed=3, start=6.0), 512, 1 if arguments.full else 4)
+    if arguments.only in (None, "border"):
+        border(256)
     if arguments.only in (None, "misfits"):
         misfits(512, 4 * every)
     if arguments.only in (None, "speed"):

@@ -10,6 +10,7 @@ from benchmarks import measure
 from benchmarks.plane_waves import PlaneWaves, frames
 from benchmarks.world_scene import WorldScene
 from zoom_core import Geometry, ZoomLevel, ZoomLevels
+from zoom_core.compose import RAMP
 from zoom_core.path import CameraPath
 from zoom_core.resample import TAPS, kernel
 from zoom_core.stack import ZoomStack
@@ -113,6 +114,52 @@ def test_crossing_a_level_shows_no_step(centred):
     assert measure.crossing_change(lambda z: render_view(stack, z, 256, 256).numpy(), 2, 1 / 60) < 0.03
 
 
+@pytest.fixture(scope="module")
+def steep() -> ZoomStack:
+    """Zoom 4: between two levels the outer one lacks up to two octaves of what the inner one shows."""
+    return scene_stack(ZoomLevels.uniform(3, 4.0), 256, 256)[1]
+
+
+def square_step(stack: ZoomStack, t: float, ramp: float) -> float:
+    """Bits by which the finest detail rises across the border of level 1, `t` beyond level 0."""
+    picture = StackRenderer(stack, 256, 256, ramp=ramp).render(t)[0].numpy()
+    inner = 4 ** (t - 1)
+    return measure.border_step(picture, 128 * (1 - inner), 128 * (1 + inner))
+
+
+@pytest.mark.parametrize("t", [0.25, 0.5, 0.75])
+def test_a_level_is_no_square_of_sharper_detail(steep, t):
+    assert abs(square_step(steep, t, RAMP)) < 0.6
+
+
+def test_without_the_ramp_it_would_be(steep):
+    assert square_step(steep, 0.75, 0.0) > 1.5
+
+
+def test_the_ramp_leaves_no_pop_at_a_level(steep):
+    def change(ramp: float) -> float:
+        renderer = StackRenderer(steep, 256, 256, ramp=ramp)
+        return measure.crossing_change(lambda z: renderer.render(z).numpy(), 1, 1 / 60)
+
+    assert change(RAMP) < max(1.2 * change(0.0), 0.03)
+
+
+def test_the_ramp_is_off_where_levels_have_pixels_enough(steep):
+    """A quarter of the levels' size: the outer level resolves all that the output shows, at every zoom."""
+    with_ramp, without = (StackRenderer(steep, 64, 64, ramp=ramp) for ramp in (RAMP, 0.0))
+    for zoom in (0.0, 0.3, 0.9, 1.5):
+        assert torch.equal(with_ramp.render(zoom), without.render(zoom))
+
+
+def test_the_ramp_changes_fine_detail_alone(steep):
+    """Means over blocks as wide as two of the outer level's pixels stay what they are."""
+    with_ramp, without = (StackRenderer(steep, 256, 256, ramp=ramp).render(0.5) for ramp in (RAMP, 0.0))
+    difference = with_ramp - without
+    assert difference.abs().max() > 0.02
+    coarse = torch.nn.functional.avg_pool2d(difference[None], 8)
+    assert coarse.std() < 0.12 * difference[difference != 0].std()
+
+
 @pytest.mark.parametrize("height, width", [(256, 320), (144, 256), (300, 200)])
 def test_off_centre_fractional_zooms_and_other_aspect_ratios(height, width):
     scene, stack = scene_stack(OFF_CENTRE, 256, 320)
@@ -174,7 +221,7 @@ def test_tiles_do_not_show(centred):
     """Large tiles, as on a GPU, give the same picture as the small ones of a processor."""
     stack = centred[1]
     small, large = StackRenderer(stack, 200, 200), StackRenderer(stack, 200, 200)
-    large._tile, large._strip = 256, 512
+    large._composer._tile, large._composer._strip = 256, 512
     for zoom in (0.0, 0.2, 0.93, 1.5, 2.999):
         assert (small.render(zoom) - large.render(zoom)).abs().max() < 1e-5
 
@@ -253,12 +300,15 @@ def test_kernel_blurs_by_what_the_pixels_lack():
         ({"height": 0}, "height must be a whole number of at least 1, got 0"),
         ({"width": 7.5}, "width must be a whole number"),
         ({"fit": "stretch"}, "fit must be one of crop, fit"),
+        ({"ramp": 0.6}, "ramp must be from 0 to 0.5, got 0.6"),
+        ({"ramp": float("nan")}, "ramp must be from 0 to 0.5, got nan"),
     ],
 )
 def test_refuses(centred, given, message):
     arguments = {"zoom": 0.0, "height": 8, "width": 8} | given
     with pytest.raises(ValueError, match=message):
-        render_view(centred[1], **arguments)
+        zoom = arguments.pop("zoom")
+        StackRenderer(centred[1], **arguments).render(zoom)
 
 
 def test_encoder_looks_ahead_less_for_large_frames():

@@ -160,6 +160,18 @@ class CameraPath:
         horizontal, vertical = (axis[level] for axis in self._axes)
         return View(level, horizontal.start(t), vertical.start(t), horizontal.scale**t, vertical.scale**t)
 
+    def inward(self, view: View) -> View:
+        """The same rectangle in the frame of the next level."""
+        left, top, width, height = self.insets[view.level]
+        place = ((view.left - left) / width, (view.top - top) / height, view.width / width, view.height / height)
+        return View(view.level + 1, *place)
+
+    def outward(self, view: View) -> View:
+        """The same rectangle in the frame of the level before."""
+        left, top, width, height = self.insets[view.level - 1]
+        place = (left + view.left * width, top + view.top * height, view.width * width, view.height * height)
+        return View(view.level - 1, *place)
+
     def aim(self, zoom: float) -> tuple[float, float]:
         """The point (x, y) of the picture, 0..1, that stands still while zooming through `zoom`."""
         level = min(int(zoom), self.levels - 2)

@@ -95,18 +95,20 @@ def axis_tiles(
     tile: int,
     device: torch.device,
     columns: bool,
+    pixel: float | None = None,
 ) -> list[Tile]:
     """The banded matrix of one axis, cut into tiles that are small and dense.
 
     offset, step: the centre of output pixel j lies at layer sample offset + step * j (sample 0
     is the centre of the first pixel). Samples beyond the layer repeat its edge.
     size: layer pixels. span: the output pixels wanted. tile: output pixels a tile; tiles lie on
-    the grid of its multiples, so that levels drawn together share them.
+    the grid of its multiples, so that levels drawn together share them. pixel: the width of the
+    output's pixels in layer pixels, `step` by default; wider where samples lie closer.
     """
     begin, end = span
     if end <= begin:
         return []
-    table = kernel(step)
+    table = kernel(step if pixel is None else pixel)
     taps = table.shape[1]
     output = np.arange(begin, end)
     position = offset + step * output
