@@ -6,6 +6,7 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..zoom_core.blending import METHODS
+from ..zoom_core.compose import MAX_RAMP, RAMP
 from ..zoom_core.consolidation import UPDATES
 from ..zoom_core.levels import MAX_ZOOM, MIN_ZOOM
 from ..zoom_core.view import FITS
@@ -147,5 +148,22 @@ def fit_input() -> io.Combo.Input:
         tooltip=(
             "When the output has another shape than the levels: crop fills it and cuts the rest, "
             "fit shows everything between black bars."
+        ),
+    )
+
+
+def ramp_input() -> io.Float.Input:
+    """How far into a level its detail fades in, in percent; `StackRenderer` takes the share."""
+    return io.Float.Input(
+        "ramp",
+        optional=True,
+        default=100 * RAMP,
+        min=0.0,
+        max=100 * MAX_RAMP,
+        step=1.0,
+        advanced=True,
+        tooltip=(
+            "How far into a level its fine detail fades in where the level around it is enlarged, in percent of its"
+            " side. 0 is sharpest and shows the level as a square."
         ),
     )

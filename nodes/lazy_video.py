@@ -6,7 +6,9 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 
@@ -19,30 +21,87 @@ from comfy_api.v0_0_2 import Input, Types
 
 from ..zoom_core import files
 from ..zoom_core.camera import Camera
+from ..zoom_core.compose import RAMP
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stream import h264_options, stream_frames
 from ..zoom_core.view import StackRenderer
+from .audio import LAYOUTS, Sound, sound_of
+from .devices import render_device
 
-AUDIO_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
-# A GPU renders when it has this many times the room that two levels and a frame take.
-_GPU_HEADROOM = 4
+# The encoder is told of progress, and the browser by it, this often (seconds): a film has up to a million frames.
+_TELL_EVERY = 0.1
+# What `save_to` may be asked for beyond what core asks today, as libx264 and the containers name it.
+COLOR_SPACES = {"bt601": (5, 6, 6), "bt709": (1, 1, 1)}
+PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
 
 
-def render_device(stack: ZoomStack, height: int, width: int) -> torch.device:
-    """Where to render: the GPU when ComfyUI has one with room to spare, else where the stack lies."""
-    device = comfy.model_management.get_torch_device()
-    if device.type != "cuda" or stack.layers.device.type != "cpu":
-        return stack.layers.device
-    needed = 4 * stack.layers.shape[1] * (2 * stack.height * stack.width + 2 * height * width)
-    if comfy.model_management.get_free_memory(device) < _GPU_HEADROOM * needed:
-        return stack.layers.device
-    return device
+class _Progress:
+    """ComfyUI's progress bar, told at most every tenth of a second and at the end."""
+
+    def __init__(self, total: int):
+        self._bar, self._total, self._told = comfy.utils.ProgressBar(total), total, -math.inf
+
+    def __call__(self, done: int) -> None:
+        """Stops the work where the user has interrupted it."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if done == self._total or time.monotonic() - self._told > _TELL_EVERY:
+            self._told = time.monotonic()
+            self._bar.update_absolute(done)
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How frames become h264."""
+
+    ten_bits: bool
+    crf: float | None
+    preset: str | None
+    color_space: str | None
+
+    @property
+    def bits(self) -> int:
+        """Bits of the frames to render."""
+        return 16 if self.ten_bits else 8
+
+    def set_up(self, stream) -> None:
+        """Settings of an encoder's stream whose size is known."""
+        stream.pix_fmt = "yuv420p10le" if self.ten_bits else "yuv420p"
+        options = h264_options(stream.width, stream.height)
+        if self.crf is not None:
+            options["crf"] = str(self.crf)
+        if self.preset is not None:
+            options["preset"] = self.preset
+        stream.options = options
+        if self.color_space is not None:
+            context = stream.codec_context
+            context.colorspace, context.color_primaries, context.color_trc = COLOR_SPACES[self.color_space]
+            context.color_range = 1
+
+    def frame(self, pixels: np.ndarray) -> av.VideoFrame:
+        """[H, W, 3] as `StackRenderer.frame` gives it, as the encoder takes it."""
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le" if self.ten_bits else "rgb24")
+        target = "yuv420p10le" if self.ten_bits else "yuv420p"
+        if self.color_space is None:
+            return frame.reformat(format=target)
+        frame = frame.reformat(format=target, dst_colorspace=self.color_space.replace("bt", "itu"))
+        return frame
 
 
 class LazyZoomVideo(Input.Video):
     """The frames `span` of a camera's way through a stack, as a video of width x height pixels.
 
-    fit: "crop" or "fit", see `StackRenderer`. audio: ComfyUI's AUDIO, as long as the whole way.
+    fit, ramp: see `StackRenderer`. audio: ComfyUI's AUDIO, as long as the whole way.
+    Raises ValueError for an audio that no film can carry.
     """
 
     def __init__(
@@ -54,8 +113,10 @@ class LazyZoomVideo(Input.Video):
         fit: str = "crop",
         audio: dict | None = None,
         span: range | None = None,
+        ramp: float = RAMP,
     ):
-        self._stack, self._camera, self._fit, self._audio = stack, camera, fit, audio
+        self._stack, self._camera, self._fit, self._ramp = stack, camera, fit, ramp
+        self._audio, self._sound = audio, sound_of(audio)
         self._width, self._height = width, height
         self._span = range(len(camera)) if span is None else span
 
@@ -101,27 +162,35 @@ class LazyZoomVideo(Input.Video):
         logging.info("Zoom Stack: %s.", self.describe_memory())
         shape = (len(self._span), self._height, self._width, 3)
         frames = torch.empty(shape, dtype=comfy.model_management.intermediate_dtype(), device=device)
-        renderer = StackRenderer(
-            self._stack, self._height, self._width, self._fit, render_device(self._stack, self._height, self._width)
-        )
-        progress = comfy.utils.ProgressBar(len(frames))
+        device = render_device(self._stack, self._height, self._width)
+        renderer = StackRenderer(self._stack, self._height, self._width, self._fit, device, self._ramp)
+        progress = _Progress(len(frames))
+        last = None
         for i, (number, frame) in enumerate(zip(self._span, frames)):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            renderer.render(self._camera.zoom(number), out=frame.movedim(-1, 0))
-            progress.update_absolute(i + 1)
+            zoom = self._camera.zoom(number)
+            if zoom == last:
+                frame.copy_(frames[i - 1])
+            else:
+                renderer.render(zoom, out=frame.movedim(-1, 0))
+            last = zoom
+            progress(i + 1)
         return frames
 
     def get_components(self) -> Types.VideoComponents:
         return Types.VideoComponents(images=self.images(), audio=self._cut_audio(), frame_rate=self.get_frame_rate())
 
-    def _cut_audio(self) -> dict | None:
-        """The audio of the frames in the span, no longer than they are."""
-        if not self._audio:
+    def _cut_sound(self) -> Sound | None:
+        """The sound of the frames in the span, no longer than they are."""
+        if self._sound is None:
             return None
-        rate, frame_rate = int(self._audio["sample_rate"]), self.get_frame_rate()
+        rate, frame_rate = self._sound.rate, self.get_frame_rate()
         first = round(self._span.start * rate / frame_rate)
         last = first + math.ceil(len(self._span) * rate / frame_rate)
-        return {"waveform": self._audio["waveform"][..., first:last], "sample_rate": rate}
+        return Sound(self._sound.waveform[:, first:last], rate)
+
+    def _cut_audio(self) -> dict | None:
+        sound = self._cut_sound()
+        return {"waveform": sound.waveform[None], "sample_rate": sound.rate} if sound else None
 
     def as_trimmed(
         self, start_time: float | None = None, duration: float | None = None, strict_duration: bool = False
@@ -135,14 +204,16 @@ class LazyZoomVideo(Input.Video):
         last = count if duration <= 0 else min(first + math.ceil(duration * rate - 1e-6), count)
         if last <= first or (strict_duration and (last - first) / rate < duration - 1e-6):
             return None
+        span = self._span[first:last]
         return LazyZoomVideo(
-            self._stack, self._camera, self._width, self._height, self._fit, self._audio, self._span[first:last]
+            self._stack, self._camera, self._width, self._height, self._fit, self._audio, span, self._ramp
         )
 
     def _frames(self, bits: int) -> Iterator[np.ndarray]:
         zooms = (self._camera.zoom(number) for number in self._span)
         device = render_device(self._stack, self._height, self._width)
-        return stream_frames(self._stack, zooms, self._height, self._width, self._fit, device, bits=bits)
+        size = self._height, self._width
+        return stream_frames(self._stack, zooms, *size, self._fit, device, bits=bits, ramp=self._ramp)
 
     def save_to(
         self,
@@ -152,57 +223,74 @@ class LazyZoomVideo(Input.Video):
         metadata: dict | None = None,
         bit_depth: int | None = None,
         crf: float | None = None,
+        preset: str | None = None,
+        color_space: str | None = None,
+        **_unknown,
     ) -> None:
         """Renders and encodes to a file or buffer, with progress, until done or interrupted.
 
-        A file appears whole or not at all. Arguments as core's own videos take them.
+        A file appears whole or not at all. Arguments as core's own videos take them; newer cores may
+        give more, and what is not known here is left to the encoder's defaults.
+        preset: one of libx264's. color_space: bt601 or bt709, how RGB becomes YUV; players guess
+        from the size where it is not said.
+        Raises ValueError for a format, codec, preset or color_space that there is none of.
         """
-        if format not in (Types.VideoContainer.AUTO, Types.VideoContainer.MP4):
+        if format not in (None, Types.VideoContainer.AUTO, Types.VideoContainer.MP4):
             raise ValueError(f"format must be auto or mp4, got {format}.")
-        if codec not in (Types.VideoCodec.AUTO, Types.VideoCodec.H264):
+        if codec not in (None, Types.VideoCodec.AUTO, Types.VideoCodec.H264):
             raise ValueError(f"codec must be auto or h264, got {codec}.")
-        ten_bits = (bit_depth or 8) >= 10
+        preset, color_space = (None if name in (None, "auto") else name for name in (preset, color_space))
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"preset must be auto or one of {', '.join(PRESETS)}, got {preset!r}.")
+        if color_space is not None and color_space not in COLOR_SPACES:
+            raise ValueError(f"color_space must be auto, {' or '.join(COLOR_SPACES)}, got {color_space!r}.")
+        encoding = _Encoding((bit_depth or 8) >= 10, crf, preset, color_space)
         if isinstance(path, BytesIO):
             with av.open(path, mode="w", format="mp4", options={"movflags": "use_metadata_tags"}) as output:
-                self._encode(output, metadata, ten_bits, crf)
+                self._encode(output, metadata, encoding)
             return
         with files.part_in(os.path.dirname(os.fspath(path))) as part:
             options = {"movflags": "use_metadata_tags+faststart"}
             with av.open(str(part), mode="w", format="mp4", options=options) as output:
-                self._encode(output, metadata, ten_bits, crf)
+                self._encode(output, metadata, encoding)
             os.replace(part, path)
 
-    def _encode(self, output, metadata: dict | None, ten_bits: bool, crf: float | None) -> None:
+    def _encode(self, output, metadata: dict | None, encoding: _Encoding) -> None:
         for key, value in (metadata or {}).items():
             output.metadata[key] = json.dumps(value)
         stream = output.add_stream("h264", rate=self.get_frame_rate())
         stream.width, stream.height = self._width, self._height
-        stream.pix_fmt = "yuv420p10le" if ten_bits else "yuv420p"
-        stream.options = h264_options(self._width, self._height)
-        if crf is not None:
-            stream.options = stream.options | {"crf": str(crf)}
-        audio = self._cut_audio()
-        if audio:
-            waveform = audio["waveform"][0].float().cpu().contiguous().numpy()
-            if waveform.shape[0] not in AUDIO_LAYOUTS:
-                raise ValueError(f"audio must have 1, 2 or 6 channels, got {waveform.shape[0]}.")
-            layout = AUDIO_LAYOUTS[waveform.shape[0]]
+        encoding.set_up(stream)
+        sound = self._cut_sound()
+        if sound:
             # All streams have to be there before the first packet is written.
-            audio_stream = output.add_stream("aac", rate=audio["sample_rate"], layout=layout)
+            layout = LAYOUTS[len(sound.waveform)]
+            audio_stream = output.add_stream("aac", rate=sound.encoded_rate, layout=layout)
 
-        progress = comfy.utils.ProgressBar(len(self._span))
-        frames = self._frames(16 if ten_bits else 8)
+        progress = _Progress(len(self._span))
+        frames = self._frames(encoding.bits)
+        last = frame = None
         try:
             for i, pixels in enumerate(frames):
-                comfy.model_management.throw_exception_if_processing_interrupted()
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le" if ten_bits else "rgb24")
-                output.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
-                progress.update_absolute(i + 1)
+                if pixels is not last:
+                    last, frame = pixels, encoding.frame(pixels)
+                frame.pts = i
+                output.mux(stream.encode(frame))
+                progress(i + 1)
         finally:
             frames.close()
         output.mux(stream.encode(None))
-        if audio and waveform.shape[1]:
-            frame = av.AudioFrame.from_ndarray(waveform, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts = audio["sample_rate"], 0
-            output.mux(audio_stream.encode(frame))
-            output.mux(audio_stream.encode(None))
+        if sound and sound.waveform.shape[1]:
+            self._encode_sound(output, audio_stream, sound, layout)
+
+    @staticmethod
+    def _encode_sound(output, stream, sound: Sound, layout: str) -> None:
+        frame = av.AudioFrame.from_ndarray(sound.waveform.contiguous().numpy(), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts = sound.rate, 0
+        frames = [frame]
+        if sound.rate != sound.encoded_rate:
+            resampler = av.AudioResampler(format="fltp", layout=layout, rate=sound.encoded_rate)
+            frames = [*resampler.resample(frame), *resampler.resample(None)]
+        for part in frames:
+            output.mux(stream.encode(part))
+        output.mux(stream.encode(None))

@@ -6,14 +6,15 @@ import comfy.model_management
 import comfy.utils
 from comfy_api.v0_0_2 import io
 
-from ..zoom_core import render_image
+from ..zoom_core.compose import RAMP
 from ..zoom_core.levels import MAX_LEVELS
 from ..zoom_core.seams import DEFAULT_FEATHER, MAX_FEATHER, fuse
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import MAX_SIDE
-from ..zoom_core.view import render_view
+from ..zoom_core.view import StackRenderer
+from .devices import render_device
 from .images import images_from_levels, levels_for, levels_from_images
-from .inputs import blending_input, fit_input, pictures_loop_input, zoom_input
+from .inputs import blending_input, fit_input, pictures_loop_input, ramp_input, zoom_input
 from .types import CATEGORY, ZoomLevelsType, ZoomStackType
 
 
@@ -81,10 +82,10 @@ class ZoomStackRender(io.ComfyNode):
             progress.update(1)
 
         layers = fuse(pictures, geometry, blending[0], feather[0], on_level)
-        rendered = images_from_levels(render_image(layers, geometry))
         stack = ZoomStack(layers, geometry, known)
         progress.update_absolute(total)
-        return io.NodeOutput(stack, rendered)
+        # What the camera sees at whole zooms: one pixel model for both outputs.
+        return io.NodeOutput(stack, images_from_levels(stack.layers.clamp(0, 1)))
 
 
 class ZoomStackView(io.ComfyNode):
@@ -119,13 +120,15 @@ class ZoomStackView(io.ComfyNode):
                     "height", default=1024, min=1, max=MAX_SIDE, step=8, tooltip="Height of the picture in pixels."
                 ),
                 fit_input(),
+                ramp_input(),
             ],
             outputs=[io.Image.Output("image", tooltip="What the camera sees there.")],
         )
 
     @classmethod
-    def execute(cls, stack, zoom, width, height, fit="crop") -> io.NodeOutput:
-        return io.NodeOutput(images_from_levels(render_view(stack, zoom, height, width, fit)[None]))
+    def execute(cls, stack, zoom, width, height, fit="crop", ramp=100 * RAMP) -> io.NodeOutput:
+        renderer = StackRenderer(stack, height, width, fit, render_device(stack, height, width), ramp / 100)
+        return io.NodeOutput(images_from_levels(renderer.render(zoom)[None]))
 
 
 NODES = [ZoomStackRender, ZoomStackView]

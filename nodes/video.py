@@ -7,8 +7,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from server import PromptServer
 
 from ..zoom_core.camera import DIRECTIONS, EASINGS, Camera
+from ..zoom_core.compose import RAMP
 from ..zoom_core.stack_file import MAX_SIDE
-from .inputs import fit_input
+from .inputs import fit_input, ramp_input
 from .lazy_video import LazyZoomVideo
 from .types import CATEGORY, ZoomStackType
 
@@ -98,6 +99,7 @@ class ZoomVideoFrames(io.ComfyNode):
                 ),
                 io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length."),
                 fit_input(),
+                ramp_input(),
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The video, made while it is saved."),
@@ -121,11 +123,12 @@ class ZoomVideoFrames(io.ComfyNode):
         frames,
         audio=None,
         fit="crop",
+        ramp=100 * RAMP,
     ) -> io.NodeOutput:
         check_even("width", width)
         check_even("height", height)
         camera = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end)
-        video = LazyZoomVideo(stack, camera, width, height, fit, audio)
+        video = LazyZoomVideo(stack, camera, width, height, fit, audio, ramp=ramp / 100)
         if frames == VIDEO_ONLY:
             return io.NodeOutput(
                 video, ExecutionBlocker(f"frames is empty: set it to {ALL_FRAMES} on Zoom Video Frames.")

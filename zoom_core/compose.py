@@ -16,9 +16,12 @@ FADE = 0.04
 # ... and over this share where the level around it is magnified. That level holds the inner one's
 # coarse content already, so what fades in is fine detail alone, and the border is no step in sharpness.
 RAMP = 0.3
+MAX_RAMP = 0.5
 # Neither is wider than what is visible around the inner level: at a crossing the fade is gone.
 FADE_OF_MARGIN = 0.5
 RAMP_OF_MARGIN = 1.0
+# Eyes tell sharpness by octaves of energy: the ramp begins slower than a smooth step.
+RAMP_POWER = 1.5
 
 
 def _smooth(u: np.ndarray | float) -> np.ndarray | float:
@@ -41,13 +44,14 @@ class _Placed:
         for margin in (max(edge, 0.0), max(count - edge - size, 0.0)):
             fade = min(FADE * size, FADE_OF_MARGIN * margin)
             wide = min(max(ramp, FADE) * size, RAMP_OF_MARGIN * margin)
-            widths.append(fade + (wide - fade) * magnified if ramp else fade)
+            widths.append(fade + (wide - fade) * magnified)
         center = np.arange(count) + 0.5
         # A fade narrower than a pixel is the pixel's coverage.
         rise = [(max(w, 1.0), 0.5 * w - 0.5 * max(w, 1.0)) for w in widths]
         low = np.clip((center - edge - rise[0][1]) / rise[0][0], 0, 1)
         high = np.clip((edge + size - center - rise[1][1]) / rise[1][0], 0, 1)
-        self.weight = _smooth(np.minimum(low, high)).astype(np.float32)
+        weight = _smooth(np.minimum(low, high)) ** (1 + (RAMP_POWER - 1) * magnified)
+        self.weight = weight.astype(np.float32)
         self.weight[: within[0]] = 0
         self.weight[within[1] :] = 0
         self.begin, self.end = _span(self.weight > 0)
@@ -120,7 +124,7 @@ class Composer:
         rows, columns = (0, height), (0, width)
         while view.level < innermost:
             pixel = view.width * self.layers.shape[3] / (width * spacing)
-            magnified = float(_smooth(min(max(-math.log2(pixel), 0.0), 1.0)))
+            magnified = float(_smooth(min(max(-math.log2(pixel), 0.0), 1.0))) if self.ramp else 0.0
             view = self.path.inward(view)
             down = _Placed((view.top, view.height), height, rows, magnified, self.ramp)
             across = _Placed((view.left, view.width), width, columns, magnified, self.ramp)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
+from .compose import RAMP
 from .stack import ZoomStack
 from .view import StackRenderer
 
@@ -50,20 +51,24 @@ def stream_frames(
     device: torch.device | str | None = None,
     workers: int | None = None,
     bits: int = 8,
+    ramp: float = RAMP,
 ) -> Iterator[np.ndarray]:
     """The views at `zooms` (levels), in order, as `StackRenderer.frame` gives them.
 
     A few frames are rendered ahead by `workers` threads while the caller uses those before, so
     that memory does not depend on how many there are. A zoom equal to the one before it (a
     hold) is the same array again: do not write into what is yielded. Closing the iterator
-    stops the threads. height, width, fit, device, bits: see `StackRenderer`.
+    stops the threads. height, width, fit, device, bits, ramp: see `StackRenderer`.
     """
-    workers = default_workers() if workers is None else workers
+    device = stack.layers.device if device is None else torch.device(device)
+    if workers is None:
+        # Every thread keeps levels of its own on the device; a GPU is busy with one.
+        workers = default_workers() if device.type == "cpu" else 1
     threads = threading.local()
 
     def render(zoom: float) -> np.ndarray:
         if not hasattr(threads, "renderer"):
-            threads.renderer = StackRenderer(stack, height, width, fit, device)
+            threads.renderer = StackRenderer(stack, height, width, fit, device, ramp)
         return threads.renderer.frame(zoom, bits)
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="zoom-stack-frames")

@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 import torch
 
-from .compose import RAMP, Composer
+from .compose import MAX_RAMP, RAMP, Composer
 from .path import CameraPath, View
 
 if TYPE_CHECKING:
     from .stack import ZoomStack
 
 FITS = ("crop", "fit")
-MAX_RAMP = 0.5
 
 
 @contextmanager
