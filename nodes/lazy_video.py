@@ -93,8 +93,7 @@ class _Encoding:
         target = "yuv420p10le" if self.ten_bits else "yuv420p"
         if self.color_space is None:
             return frame.reformat(format=target)
-        frame = frame.reformat(format=target, dst_colorspace=self.color_space.replace("bt", "itu"))
-        return frame
+        return frame.reformat(format=target, dst_colorspace=COLOR_SPACES[self.color_space][0])
 
 
 class LazyZoomVideo(Input.Video):

@@ -122,6 +122,99 @@ def test_audio_of_odd_channels_is_refused(make, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("shape", [(RATE,), (2, RATE), (1, 2, RATE), (3, 1, RATE)])
+def test_audio_without_batch_or_channels_is_heard(make, shape):
+    sound = {"waveform": torch.sin(torch.arange(RATE) * 0.05).expand(shape), "sample_rate": RATE}
+    buffer = BytesIO()
+    make(audio=sound).save_to(buffer)
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        stream = container.streams.audio[0]
+        heard = np.concatenate([frame.to_ndarray() for frame in container.decode(stream)], axis=1)
+    assert heard.shape[0] == (2 if 2 in shape else 1)
+    assert heard.shape[1] / RATE == pytest.approx(1, abs=0.08) and heard.std() == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [192000, 12345, 8000])
+def test_audio_of_any_rate_keeps_its_pitch(make, rate):
+    wave = torch.sin(torch.arange(2 * rate) * (2 * math.pi * 440 / rate))
+    buffer = BytesIO()
+    make(audio={"waveform": wave[None, None], "sample_rate": rate}).save_to(buffer)
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        stream = container.streams.audio[0]
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(stream)])
+        part = heard[stream.rate // 2 : stream.rate // 2 + stream.rate]
+    assert len(heard) / stream.rate == pytest.approx(2, abs=0.15)
+    assert np.abs(np.fft.rfft(part * np.hanning(len(part)))).argmax() == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize(
+    "audio, message",
+    [
+        ({"waveform": torch.full((1, 1, 100), math.nan), "sample_rate": RATE}, "audio must hold finite numbers"),
+        ({"waveform": torch.zeros(0, 1, 100), "sample_rate": RATE}, "audio must hold a sound, got an empty batch"),
+        ({"waveform": torch.zeros(1, 0, 100), "sample_rate": RATE}, "audio must have 1, 2 or 6 channels, got 0"),
+        (
+            {"waveform": torch.zeros(1, 1, 1, 9), "sample_rate": RATE},
+            r"audio must hold a waveform .*, got \(1, 1, 1, 9",
+        ),
+        ({"waveform": torch.zeros(1, 1, 100), "sample_rate": 0}, "audio must have a sample_rate of 1 to 1000000"),
+        ({"sample_rate": RATE}, "audio must hold a waveform .*, got NoneType"),
+    ],
+)
+def test_audio_that_no_film_can_carry_is_refused_at_once(make, audio, message):
+    with pytest.raises(ValueError, match=message):
+        make(audio=audio)
+
+
+def test_a_hold_is_one_frame_repeated(make, monkeypatch):
+    """Rendered and converted once, not 2,000 times."""
+    from zoom_stack_pack.nodes import lazy_video
+
+    told, converted = [], []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: told.append(value))
+    convert = lazy_video._Encoding.frame
+
+    def counted(self, pixels):
+        converted.append(1)
+        return convert(self, pixels)
+
+    monkeypatch.setattr(lazy_video._Encoding, "frame", counted)
+    buffer = BytesIO()
+    video = make(fps=200, seconds_per_level=0.01, hold_start=10)
+    video.save_to(buffer)
+    buffer.seek(0)
+    assert len(converted) == 5 and told[-1] == 2005 and len(told) < 2000
+    with av.open(buffer) as container:
+        stream = container.streams.video[0]
+        assert stream.frames == 2005
+        times = [frame.pts * stream.time_base for frame in container.decode(stream)]
+    assert times == [Fraction(i, 200) for i in range(2005)]
+
+
+@pytest.mark.parametrize("color_space, matrix", [("bt709", 1), ("bt601", 5), ("auto", 2)])
+def test_what_newer_cores_ask_for_is_honoured(make, stack, color_space, matrix):
+    buffer = BytesIO()
+    make().save_to(buffer, color_space=color_space, preset="ultrafast", crf=1.0, something_newer=3)
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        context = container.streams.video[0].codec_context
+        assert context.colorspace == matrix
+        frame = next(container.decode(video=0))
+        source = None if color_space == "auto" else matrix
+        pixels = frame.reformat(format="rgb24", src_colorspace=source).to_ndarray()
+    # Colours have half the resolution in a film: compare means of blocks.
+    error = (pixels.astype(float) - StackRenderer(stack, 96, 128).frame(0.0)).reshape(12, 8, 16, 8, 3).mean((1, 3))
+    assert np.abs(error).mean() < 2
+
+
+@pytest.mark.parametrize("given", [{"preset": "turbo"}, {"color_space": "purple"}])
+def test_refuses_presets_and_color_spaces_that_there_are_none_of(make, given):
+    with pytest.raises(ValueError, match=f"{next(iter(given))} must be auto"):
+        make().save_to(BytesIO(), **given)
+
+
 @pytest.mark.parametrize(
     "start, duration, strict, expected",
     [
