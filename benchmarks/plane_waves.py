@@ -31,17 +31,24 @@ class PlaneWaves:
         self._phase = generator.random(count) * 2 * np.pi
         self._amplitude = OCTAVE_CONTRAST * np.sqrt(2 / WAVES_PER_OCTAVE)
 
-    def picture(self, left: float, top: float, width: float, height: float, columns: int, rows: int) -> np.ndarray:
+    def picture(
+        self, left: float, top: float, width: float, height: float, columns: int, rows: int, roll: float = 0.0
+    ) -> np.ndarray:
         """[rows, columns] float64: exactly what a camera with that many pixels sees of a rectangle
-        of level 0's frame (fractions of it)."""
+        of level 0's frame (fractions of it), turned clockwise by `roll` degrees about its middle."""
         pixel_width, pixel_height = width / columns, height / rows
         seen = np.exp(-0.5 * np.pi**2 * ((self._fx * pixel_width) ** 2 + (self._fy * pixel_height) ** 2))
         used = seen > 1e-8
-        x = left + pixel_width * (np.arange(columns) + 0.5)
-        y = top + pixel_height * (np.arange(rows) + 0.5)
-        across = np.exp(2j * np.pi * np.outer(self._fx[used], x))
-        down = np.exp(1j * (2 * np.pi * np.outer(y, self._fy[used]) + self._phase[used]))
-        return 0.5 + ((down * (self._amplitude * seen[used])) @ across).real
+        fx, fy = self._fx[used], self._fy[used]
+        # Cycles a pixel along the output's own axes, and the phase in its middle.
+        cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+        across = fx * pixel_width * cosine - fy * pixel_height * sine
+        down = fx * pixel_width * sine + fy * pixel_height * cosine
+        phase = self._phase[used] + 2 * np.pi * (fx * (left + 0.5 * width) + fy * (top + 0.5 * height))
+        x, y = np.arange(columns) - 0.5 * (columns - 1), np.arange(rows) - 0.5 * (rows - 1)
+        waves_across = np.exp(2j * np.pi * np.outer(across, x))
+        waves_down = np.exp(1j * (2 * np.pi * np.outer(y, down) + phase))
+        return 0.5 + ((waves_down * (self._amplitude * seen[used])) @ waves_across).real
 
     def levels(self, geometry: Geometry, shifts: list[tuple[float, float]] | None = None) -> np.ndarray:
         """[N, H, W]: the levels of a geometry; shifts: (x, y) in each level's pixels, as a fault."""

@@ -14,12 +14,26 @@ from .lazy_video import LazyZoomVideo
 from .types import CATEGORY, ZoomStackType
 
 VIDEO_ONLY, ALL_FRAMES = "video only", "all frames"
+# The place of `frames` among the outputs.
+FRAMES_OUTPUT = 1
 
 
 def check_even(name: str, size: int) -> None:
     """Raises ValueError for a size that h264 cannot encode."""
     if size % 2:
         raise ValueError(f"{name} must be even for h264 video, got {size}: take {size + 1} or {size - 1}.")
+
+
+def is_taken(graph: dict, node_id: str, output: int) -> bool:
+    """Whether any node of an API graph (id -> node) is connected to an output of a node."""
+    return any([node_id, output] == value for node in graph.values() for value in node["inputs"].values())
+
+
+def running_graph() -> dict:
+    """The API graph (id -> node) that the server runs now; empty outside a server."""
+    server = PromptServer.instance
+    running = server.prompt_queue.get_current_queue_volatile()[0] if server is not None else []
+    return {key: node for _, _, graph, *_ in running for key, node in graph.items()}
 
 
 class ZoomVideoFrames(io.ComfyNode):
@@ -93,8 +107,8 @@ class ZoomVideoFrames(io.ComfyNode):
                     options=[VIDEO_ONLY, ALL_FRAMES],
                     default=VIDEO_ONLY,
                     tooltip=(
-                        "all frames also gives every frame as an image, for other nodes. It holds them all in memory;"
-                        " video only needs almost none."
+                        "The frames output is filled whenever something is connected to it; all frames fills it in any"
+                        " case. It holds them all in memory; the video alone needs almost none."
                     ),
                 ),
                 io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length."),
@@ -103,10 +117,15 @@ class ZoomVideoFrames(io.ComfyNode):
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The video, made while it is saved."),
-                io.Image.Output("frames", tooltip="Every frame as an image, when frames is set to all frames."),
+                io.Image.Output("frames", tooltip="Every frame as an image, when something is connected here."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_inputs) -> bool:
+        """A result without frames must not serve a graph that has since connected them."""
+        return is_taken(running_graph(), cls.hidden.unique_id, FRAMES_OUTPUT)
 
     @classmethod
     def execute(
@@ -129,10 +148,10 @@ class ZoomVideoFrames(io.ComfyNode):
         check_even("height", height)
         camera = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end)
         video = LazyZoomVideo(stack, camera, width, height, fit, audio, ramp=ramp / 100)
-        if frames == VIDEO_ONLY:
-            return io.NodeOutput(
-                video, ExecutionBlocker(f"frames is empty: set it to {ALL_FRAMES} on Zoom Video Frames.")
-            )
+        prompt = cls.hidden.dynprompt
+        graph = {node: prompt.get_node(node) for node in prompt.all_node_ids()} if prompt else {}
+        if frames == VIDEO_ONLY and not is_taken(graph, cls.hidden.unique_id, FRAMES_OUTPUT):
+            return io.NodeOutput(video, ExecutionBlocker(None))
         if PromptServer.instance is not None:
             PromptServer.instance.send_progress_text(video.describe_memory(), cls.hidden.unique_id)
         return io.NodeOutput(video, video.images())

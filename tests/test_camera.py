@@ -141,6 +141,15 @@ def test_whole_levels_are_hit_exactly():
     assert [camera.zoom(33 * k) for k in range(64)] == list(range(64))
 
 
+def test_long_films_are_counted_as_they_are():
+    """63 levels of ten minutes at 15 frames a second; there and back would be more than a million frames."""
+    geometry = ZoomLevels.uniform(64).resolve(64, 64)
+    camera = Camera(geometry, 15, 600)
+    assert len(camera) == 567_001 and camera.zoom(567_000) == 63.0 and camera.zoom(9000 * 5) == 5.0
+    with pytest.raises(ValueError, match="more than 1000000 frames"):
+        Camera(geometry, 15, 600, "in-out")
+
+
 def test_one_level_is_a_still():
     geometry = ZoomLevels.uniform(1).resolve(64, 64)
     assert len(Camera(geometry)) == 1

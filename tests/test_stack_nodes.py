@@ -137,10 +137,37 @@ def test_all_frames_are_given_when_asked_for(comfy, pictures):
     np.testing.assert_array_equal(images[5], images[7])
 
 
-def test_frames_that_were_not_asked_for_say_so(comfy, pictures):
-    graph = video_graph(pictures)
-    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 1], "filename_prefix": "none"}}
-    assert "frames is empty: set it to all frames" in comfy.execution_error(graph).message
+def test_connected_frames_are_delivered_without_a_switch(comfy, pictures):
+    """Also when the same film was made before with nothing connected to them."""
+    graph = video_graph(pictures, seconds_per_level=0.2, hold_end=0.1)
+    comfy.run(graph)
+    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 1], "filename_prefix": "connected"}}
+    images = comfy.run(graph).images("6")
+    assert len(images) == 8 and images[0].shape == (96, 160, 3)
+
+
+def test_frames_cost_nothing_while_nothing_is_connected(comfy, pictures):
+    """14 GB of frames, which would be refused, and a film that is cut before it is saved."""
+    graph = video_graph(pictures, width=2048, height=2048, fps=30.0, seconds_per_level=3.1)
+    graph["5"] = {
+        "class_type": "Video Slice",
+        "inputs": {"video": ["3", 0], "start_time": 1.0, "duration": 0.05, "strict_duration": True},
+    }
+    graph["4"] = save("5")
+    assert len(comfy.run(graph).files("4")) == 1
+
+
+def test_a_view_at_a_whole_zoom_is_the_level_that_the_render_gives(comfy, pictures):
+    graph = stack_graph(pictures)
+    graph["6"] = {"class_type": "SaveImage", "inputs": {"images": ["2", 1], "filename_prefix": "level"}}
+    for level in range(COUNT):
+        view = {"stack": ["2", 0], "zoom": float(level), "width": SIZE, "height": SIZE}
+        graph[f"7{level}"] = {"class_type": "ZoomStackView", "inputs": view}
+        graph[f"8{level}"] = {"class_type": "SaveImage", "inputs": {"images": [f"7{level}", 0], "filename_prefix": "v"}}
+    result = comfy.run(graph)
+    for level, picture in enumerate(result.images("6")):
+        view = result.images(f"8{level}")[0]
+        assert np.abs(view.astype(int) - picture).max() <= 1, level
 
 
 def test_a_list_of_pictures_serves_as_well_as_a_batch(comfy, pictures):

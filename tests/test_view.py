@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,9 @@ def scene_stack(levels: ZoomLevels, height: int, width: int, channels: int = 1) 
     return scene, ZoomStack(layers, geometry, levels)
 
 
-def exact_view(scene: PlaneWaves | WorldScene, geometry: Geometry, zoom: float, height: int, width: int) -> np.ndarray:
+def exact_view(
+    scene: PlaneWaves | WorldScene, geometry: Geometry, zoom: float, height: int, width: int, **turned
+) -> np.ndarray:
     """The crop that fills height x width, from the scene itself."""
     view = CameraPath(geometry).view(zoom)
     left, top, wide, high = frames(geometry)[view.level]
@@ -35,7 +39,13 @@ def exact_view(scene: PlaneWaves | WorldScene, geometry: Geometry, zoom: float, 
     aspect = (width * geometry.height) / (height * geometry.width)
     share_x, share_y = min(1, aspect), min(1, 1 / aspect)
     return scene.picture(
-        left + wide * (1 - share_x) / 2, top + high * (1 - share_y) / 2, wide * share_x, high * share_y, width, height
+        left + wide * (1 - share_x) / 2,
+        top + high * (1 - share_y) / 2,
+        wide * share_x,
+        high * share_y,
+        width,
+        height,
+        **turned,
     )
 
 
@@ -217,6 +227,62 @@ def test_frames_are_the_views_rounded(centred):
             assert np.abs(renderer.frame(zoom, bits=16) / 65535 - view).max() <= 0.5 / 65535 + 1e-6
 
 
+@pytest.mark.parametrize("roll", [7.0, -45.0, 90.0, 200.0])
+@pytest.mark.parametrize("height, width", [(256, 256), (128, 200)])
+def test_a_turned_view_is_what_a_turned_camera_sees(centred, roll, height, width):
+    """Its corners too, which lie in the level around: nothing is left black or repeated."""
+    scene, stack = centred
+    renderer = StackRenderer(stack, height, width, ramp=0.0)
+    for zoom in (1.0, 1.3, 2.8):
+        exact = exact_view(scene, stack.geometry, zoom, height, width, roll=roll).clip(0, 1)
+        assert measure.psnr(renderer.render(zoom, roll=roll)[0].numpy(), exact) > 36, zoom
+
+
+def test_turning_a_little_changes_a_little(centred):
+    """The upright renderer and the turning one meet: no step where a roll begins."""
+    renderer = StackRenderer(centred[1], 200, 200)
+    for zoom in (0.0, 0.6, 1.0, 1.7):
+        upright, turned = renderer.render(zoom), renderer.render(zoom, roll=1e-4)
+        assert measure.psnr(turned.numpy(), upright.numpy()) > 46, zoom
+
+
+def test_turning_is_steady_across_a_level(centred):
+    renderer = StackRenderer(centred[1], 160, 160)
+    change = measure.crossing_change(lambda z: renderer.render(z, roll=20 * z).numpy(), 2, 1 / 60)
+    assert change < 0.03
+
+
+def test_a_turned_view_of_the_outermost_level_stays_inside_it():
+    """A frame of bright pixels around dark ones: at a corner that stuck out, they would be repeated."""
+    layer = torch.full((1, 1, 100, 140), 0.25)
+    layer[:, :, 3:-3, 3:-3] = 0.75
+    levels = ZoomLevels.uniform(1)
+    stack = ZoomStack(layer, levels.resolve(100, 140), levels)
+    for roll in (3.0, 30.0, 90.0, 135.0):
+        view = StackRenderer(stack, 100, 140).render(0.0, roll=roll)[0]
+        dark = (view < 0.5).float()
+        assert dark.mean() < 0.1 and 0 < dark.sum(), roll
+        assert dark[20:-20, 20:-20].sum() == 0, roll
+
+
+def test_off_centre_levels_turn_about_the_middle_of_the_view():
+    scene, stack = scene_stack(OFF_CENTRE, 256, 320)
+    for zoom in (1.2, 1.8, 2.5):
+        exact = exact_view(scene, stack.geometry, zoom, 160, 200, roll=-25.0).clip(0, 1)
+        view = StackRenderer(stack, 160, 200, ramp=0.0).render(zoom, roll=-25.0)[0].numpy()
+        assert measure.psnr(view, exact) > 34, zoom
+
+
+def test_blocks_of_a_turned_view_do_not_show(centred, monkeypatch):
+    whole = StackRenderer(centred[1], 150, 220).render(1.4, roll=33)
+    monkeypatch.setattr("zoom_core.view._BLOCK", 64)
+    blocks = StackRenderer(centred[1], 150, 220).render(1.4, roll=33)
+    assert measure.psnr(blocks.numpy(), whole.numpy()) > 46
+    assert torch.equal(
+        StackRenderer(centred[1], 150, 220).render(1.4, roll=360), render_view(centred[1], 1.4, 150, 220)
+    )
+
+
 def test_tiles_do_not_show(centred):
     """Large tiles, as on a GPU, give the same picture as the small ones of a processor."""
     stack = centred[1]
@@ -300,6 +366,7 @@ def test_kernel_blurs_by_what_the_pixels_lack():
         ({"height": 0}, "height must be a whole number of at least 1, got 0"),
         ({"width": 7.5}, "width must be a whole number"),
         ({"fit": "stretch"}, "fit must be one of crop, fit"),
+        ({"roll": math.inf}, "roll must be a finite number of degrees, got inf"),
         ({"ramp": 0.6}, "ramp must be from 0 to 0.5, got 0.6"),
         ({"ramp": float("nan")}, "ramp must be from 0 to 0.5, got nan"),
     ],
@@ -307,8 +374,8 @@ def test_kernel_blurs_by_what_the_pixels_lack():
 def test_refuses(centred, given, message):
     arguments = {"zoom": 0.0, "height": 8, "width": 8} | given
     with pytest.raises(ValueError, match=message):
-        zoom = arguments.pop("zoom")
-        StackRenderer(centred[1], **arguments).render(zoom)
+        zoom, roll = arguments.pop("zoom"), arguments.pop("roll", 0.0)
+        StackRenderer(centred[1], **arguments).render(zoom, roll=roll)
 
 
 def test_encoder_looks_ahead_less_for_large_frames():

@@ -93,13 +93,13 @@ class Camera:
         self._ease = EASINGS[easing]
         self._passed = [0.0, *accumulate(self.path.log_zooms)]
         seconds = seconds_per_level * (self.path.levels - 1)
-        if (2 * seconds + hold_start + hold_end) * fps > MAX_FRAMES:
+        self._returns = "-" in direction
+        if (seconds * (1 + self._returns) + hold_start + hold_end) * fps > MAX_FRAMES:
             raise ValueError(
                 f"this video would have more than {MAX_FRAMES} frames: lower fps, seconds_per_level or the holds."
             )
         self._steps = max(round(seconds * fps), 1) if seconds else 0
         self._rest = (round(hold_start * fps), round(hold_end * fps))
-        self._returns = "-" in direction
         if self._returns:
             self.frame_count = max(2 * self._steps + sum(self._rest), 1)
         else:

@@ -36,12 +36,21 @@ def _span(mask: np.ndarray) -> tuple[int, int]:
 class _Placed:
     """Where a level lies along one axis of the output, and how it fades in over the one around it."""
 
-    def __init__(self, view: tuple[float, float], count: int, within: tuple[int, int], magnified: float, ramp: float):
-        """view: the output (start, size) in the frame of this level; count: output samples; within: those that
-        the level around it covers; magnified: 0 where that level has pixels enough, 1 from twofold on."""
+    def __init__(
+        self,
+        view: tuple[float, float],
+        visible: tuple[float, float],
+        count: int,
+        within: tuple[int, int],
+        magnified: float,
+        ramp: float,
+    ):
+        """view, visible: the output, and all that is seen, as (start, size) in the frame of this level;
+        count: output samples; within: those that the level around it covers; magnified: 0 where that
+        level has pixels enough, 1 from twofold on."""
         edge, size = -view[0] / view[1] * count, count / view[1]
         widths = []
-        for margin in (max(edge, 0.0), max(count - edge - size, 0.0)):
+        for margin in (max(-visible[0], 0.0) * size, max(visible[0] + visible[1] - 1, 0.0) * size):
             fade = min(FADE * size, FADE_OF_MARGIN * margin)
             wide = min(max(ramp, FADE) * size, RAMP_OF_MARGIN * margin)
             widths.append(fade + (wide - fade) * magnified)
@@ -100,15 +109,21 @@ class Composer:
         self._tile, self._strip = (32, 128) if device.type == "cpu" else (256, 512)
 
     def strips(
-        self, view: View, innermost: int, height: int, width: int, spacing: float = 1.0
+        self,
+        view: View,
+        innermost: int,
+        height: int,
+        width: int,
+        spacing: float = 1.0,
+        visible: View | None = None,
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """(first row, [C, rows, width] float32) of a view from top to bottom; a strip is reused.
 
         view: a rectangle in the frame of its level; beyond that frame its border is repeated.
         innermost: the last level to draw. spacing: the distance of samples in widths of the pixels
-        that the scene is seen through.
+        that the scene is seen through. visible: all that is seen, where the view is a part of it.
         """
-        parts, places = self._place(view, innermost, height, width, spacing)
+        parts, places = self._place(view, visible or view, innermost, height, width, spacing)
         for begin in range(0, height, self._strip):
             rows = min(self._strip, height - begin)
             strip = self._workspace.take("strip", self.layers.shape[1], rows, width)
@@ -116,7 +131,7 @@ class Composer:
             yield begin, strip
 
     def _place(
-        self, view: View, innermost: int, height: int, width: int, spacing: float
+        self, view: View, visible: View, innermost: int, height: int, width: int, spacing: float
     ) -> tuple[list[_Part], list[tuple[_Placed, _Placed]]]:
         """The levels to draw, outermost first, and where each but the first lies: (rows, columns)."""
         parts = [self._part(view, (0, height), (0, width), (height, width), spacing)]
@@ -125,9 +140,10 @@ class Composer:
         while view.level < innermost:
             pixel = view.width * self.layers.shape[3] / (width * spacing)
             magnified = float(_smooth(min(max(-math.log2(pixel), 0.0), 1.0))) if self.ramp else 0.0
-            view = self.path.inward(view)
-            down = _Placed((view.top, view.height), height, rows, magnified, self.ramp)
-            across = _Placed((view.left, view.width), width, columns, magnified, self.ramp)
+            view, visible = self.path.inward(view), self.path.inward(visible)
+            seen = (visible.top, visible.height), (visible.left, visible.width)
+            down = _Placed((view.top, view.height), seen[0], height, rows, magnified, self.ramp)
+            across = _Placed((view.left, view.width), seen[1], width, columns, magnified, self.ramp)
             rows, columns = (down.begin, down.end), (across.begin, across.end)
             if rows[0] == rows[1] or columns[0] == columns[1]:
                 break
