@@ -39,19 +39,30 @@ class ZoomJointGuider(io.ComfyNode):
                 guide_input(),
                 blending_input(),
                 *agreement_inputs(),
+                io.Guider.Input(
+                    "guider",
+                    optional=True,
+                    tooltip=(
+                        "Another guider of the same model (Dual CFG, Perp-Neg and the like), one a level or one for"
+                        " all. It brings its own prompts and strengths; positive, negative and cfg are then not used."
+                    ),
+                ),
             ],
             outputs=[io.Guider.Output("guider", tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, positive, negative, **single) -> io.NodeOutput:
+    def execute(cls, positive, negative, guider=None, **single) -> io.NodeOutput:
         given = {name: values[0] for name, values in single.items()}
-        guider = JointGuider(
+        joint = JointGuider(
             given["model"], given["levels"], JointSettings.from_inputs(given), given.get("vae"), given.get("guide")
         )
-        guider.set_level_conds(positive, negative)
-        guider.set_cfg(given["cfg"])
-        return io.NodeOutput(guider)
+        if guider:
+            joint.set_guiders(guider)
+        else:
+            joint.set_level_conds(positive, negative)
+            joint.set_cfg(given["cfg"])
+        return io.NodeOutput(joint)
 
 
 class ZoomSharedNoise(io.ComfyNode):
@@ -97,13 +108,21 @@ class ZoomSamplerSelect(io.ComfyNode):
             inputs=[
                 sampler_name_input(),
                 ZoomLevelsType.Input("levels", tooltip=LEVELS_TOOLTIP),
+                io.Sampler.Input(
+                    "sampler",
+                    optional=True,
+                    tooltip=(
+                        "A sampler with settings of its own, such as SamplerDPMPP_SDE with its eta. It takes the place"
+                        " of sampler_name."
+                    ),
+                ),
             ],
             outputs=[io.Sampler.Output("sampler", tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, sampler_name, levels) -> io.NodeOutput:
-        return io.NodeOutput(ZoomSampler(comfy.samplers.sampler_object(sampler_name), levels))
+    def execute(cls, sampler_name, levels, sampler=None) -> io.NodeOutput:
+        return io.NodeOutput(ZoomSampler(sampler or comfy.samplers.sampler_object(sampler_name), levels))
 
 
 NODES = [ZoomJointGuider, ZoomSharedNoise, ZoomSamplerSelect]

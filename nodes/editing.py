@@ -4,6 +4,7 @@ import torch
 from comfy_api.v0_0_2 import io
 
 from ..zoom_core.prompts import parse_int_ranges
+from .layout import check_latent
 from .types import CATEGORY, ZoomLevelsType
 
 
@@ -39,10 +40,7 @@ class ZoomLevelMask(io.ComfyNode):
     @classmethod
     def execute(cls, latent, levels, regenerate) -> io.NodeOutput:
         samples = latent["samples"]
-        if samples.shape[0] != len(levels):
-            raise ValueError(
-                f"latent has a batch of {samples.shape[0]}, levels has {len(levels)} levels: they must agree."
-            )
+        check_latent(samples, len(levels), "latent")
         chosen = parse_int_ranges(regenerate, len(levels), "regenerate")
         if not chosen:
             raise ValueError('regenerate is empty: name at least one level, such as "2, 5-7".')

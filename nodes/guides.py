@@ -3,6 +3,7 @@
 from comfy_api.v0_0_2 import io
 
 from ..zoom_core.photograph import METHODS, ZoomGuide
+from .agreement import check_percents
 from .inputs import percent_input
 from .types import CATEGORY, ZoomGuideType
 
@@ -61,8 +62,11 @@ class ZoomPhotoGuide(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, **settings) -> io.NodeOutput:
+        if image.ndim != 4 or 0 in image.shape:
+            raise ValueError(f"image must be a photograph [1, height, width, channels], got {tuple(image.shape)}.")
         if image.shape[0] != 1:
             raise ValueError(f"image has a batch of {image.shape[0]} pictures: give one photograph.")
+        check_percents(settings["start_percent"], settings["end_percent"])
         picture = image[0].movedim(-1, 0).float()
         if picture.shape[0] == 4:
             picture = picture[:3] * picture[3:] + (1 - picture[3:])

@@ -6,6 +6,7 @@ import comfy.model_management
 import torch
 
 from ..zoom_core import Geometry, ZoomLevels
+from .layout import check_insets
 
 
 def levels_from_images(images: list[torch.Tensor]) -> torch.Tensor:
@@ -13,6 +14,11 @@ def levels_from_images(images: list[torch.Tensor]) -> torch.Tensor:
 
     Raises ValueError where they differ in size.
     """
+    for batch in images:
+        if batch.ndim != 4:
+            raise ValueError(f"images must be [batch, height, width, channels], got the shape {tuple(batch.shape)}.")
+        if 0 in batch.shape:
+            raise ValueError(f"images are empty: they have the shape {tuple(batch.shape)}.")
     sizes = {tuple(batch.shape[1:3]) for batch in images}
     if len(sizes) > 1:
         found = ", ".join(f"{width} x {height}" for height, width in sorted(sizes))
@@ -49,4 +55,5 @@ def levels_for(
         raise ValueError(f"images has {count} pictures, levels has {len(levels)} levels: give one picture a level.")
     if levels.geometry is None:
         levels = levels.with_geometry(levels.resolve(height, width))
+        check_insets(levels.geometry, "images", "pixels")
     return levels, levels.geometry.scaled(height, width)

@@ -27,7 +27,7 @@ from .spaces import LatentSpace, PixelSpace
 
 WRAPPER_KEY = "zoom_stack"
 # What a run leaves on a guider; the core keeps its own part of it when a run fails.
-OF_A_RUN = ("inner_model", "conds", "loaded_models", "_guided", "_agreement", "_pictures", "_room")
+OF_A_RUN = ("inner_model", "conds", "loaded_models", "_guided", "_agreement", "_pictures", "_room", "_grid")
 # A guider that has its own of these does more than guide.
 SAMPLING = ("sample", "outer_sample", "inner_sample")
 
@@ -312,13 +312,21 @@ class ZoomSampler(comfy.samplers.KSAMPLER):
     """One of ComfyUI's samplers that draws zoom-consistent noise wherever it adds any."""
 
     def __init__(self, sampler: comfy.samplers.KSAMPLER, levels: ZoomLevels):
+        if not isinstance(sampler, comfy.samplers.KSAMPLER):
+            raise ValueError(
+                f"sampler is of the kind {type(sampler).__name__}, which hides how it draws noise: connect one of "
+                "ComfyUI's own sampler nodes, or this sampler straight to SamplerCustomAdvanced."
+            )
         super().__init__(sampler.sampler_function, sampler.extra_options, sampler.inpaint_options)
         self._levels = levels
 
     @property
     def draws_noise(self) -> bool:
         """Whether the sampler takes a noise sampler, that is, adds noise on the way."""
-        return "noise_sampler" in inspect.signature(self.sampler_function).parameters
+        if "noise_sampler" in inspect.signature(self.sampler_function).parameters:
+            return True
+        # The core hides this one's arguments behind a function; without eta it draws nothing.
+        return self.sampler_function.__name__ == "dpm_adaptive_function" and self.extra_options.get("eta", 0) > 0
 
     def _noise_sampler(self, noise: torch.Tensor, sigmas: torch.Tensor, seed: int | None) -> Callable:
         geometry = resolve(self._levels, noise)

@@ -16,21 +16,24 @@ from ..zoom_core import Geometry, ZoomLevels
 STRIP = 6
 
 
-def check_latent(samples: torch.Tensor, count: int | None = None) -> None:
-    """Raises ValueError where `samples` are not single pictures [N, C, .., H, W] (of `count` levels)."""
+def check_latent(samples: torch.Tensor, count: int | None = None, name: str = "latent_image") -> None:
+    """Raises ValueError where `samples` are not single pictures [N, C, .., H, W] (of `count` levels).
+
+    name: of the input, for messages.
+    """
     if samples.is_nested:
-        raise ValueError("latent_image holds several latents at once (audio and video): joint sampling needs images.")
+        raise ValueError(f"{name} holds several latents at once (audio and video): joint sampling needs images.")
     if samples.ndim not in (4, 5):
         raise ValueError(
-            f"latent_image has {samples.ndim} dimensions, {tuple(samples.shape)}: joint sampling needs images, "
+            f"{name} has {samples.ndim} dimensions, {tuple(samples.shape)}: joint sampling needs images, "
             "[batch, channels, height, width] or with one frame before the height."
         )
-    if 0 in samples.shape[:2]:
-        raise ValueError(f"latent_image is empty: it has the shape {tuple(samples.shape)}.")
+    if 0 in samples.shape:
+        raise ValueError(f"{name} is empty: it has the shape {tuple(samples.shape)}.")
     if samples.ndim == 5 and samples.shape[2] != 1:
-        raise ValueError(f"latent_image has {samples.shape[2]} frames: joint sampling needs single images.")
+        raise ValueError(f"{name} has {samples.shape[2]} frames: joint sampling needs single images.")
     if count is not None and samples.shape[0] != count:
-        raise ValueError(f"latent_image has a batch of {samples.shape[0]}, levels has {count} levels: they must agree.")
+        raise ValueError(f"{name} has a batch of {samples.shape[0]}, levels has {count} levels: they must agree.")
 
 
 def level_latents(latents: list[dict], count: int) -> dict:
@@ -104,10 +107,20 @@ def resolve(levels: ZoomLevels, latent: torch.Tensor) -> Geometry:
             f"latent_image is {width} x {height} latent pixels (width x height): a level needs at least 2 x 2 "
             "to hold another level."
         )
-    geometry = levels.geometry
-    if geometry is not None:
-        return geometry.scaled(height, width)
-    return levels.resolve(height, width)
+    geometry = levels.geometry or levels.resolve(height, width)
+    geometry = geometry.scaled(height, width)
+    check_insets(geometry, "latent_image", "latent pixels")
+    return geometry
+
+
+def check_insets(geometry: Geometry, name: str, unit: str) -> None:
+    """Raises ValueError where a level is as large as the one around it: too few pixels for its zoom."""
+    for i, inset in enumerate(geometry.insets):
+        if inset.height >= geometry.height or inset.width >= geometry.width:
+            raise ValueError(
+                f"{name} is {geometry.width} x {geometry.height} {unit} (width x height), too small for its zoom: "
+                f"level {i + 1} would be as large as level {i}. Take larger pictures or a larger zoom."
+            )
 
 
 def as_images(function: Callable[[torch.Tensor], torch.Tensor], latent: torch.Tensor) -> torch.Tensor:

@@ -119,6 +119,11 @@ class MultiScaleJointKSampler(io.ComfyNode):
         schedule = comfy.samplers.KSampler(
             model, given["steps"], model.load_device, given["sampler_name"], given["scheduler"], given["denoise"]
         )
+        if not schedule.sigmas.isfinite().all():
+            raise ValueError(
+                f"scheduler {given['scheduler']} has no schedule of {given['steps']} steps (it gives NaN): take more "
+                "steps or another scheduler."
+            )
         samples = guider.sample(
             noise,
             latent["samples"],

@@ -46,7 +46,12 @@ class _Model:
 
 def spied_sampler(name: str) -> tuple[comfy.samplers.KSAMPLER, Seen]:
     """The core's sampler `name`, and what it will have seen."""
-    sampler, seen = comfy.samplers.sampler_object(name), Seen()
+    return spied(comfy.samplers.sampler_object(name))
+
+
+def spied(sampler: comfy.samplers.KSAMPLER) -> tuple[comfy.samplers.KSAMPLER, Seen]:
+    """The same sampler, and what it will have seen."""
+    seen = Seen()
     function = sampler.sampler_function
 
     def noting(draw):
@@ -58,9 +63,9 @@ def spied_sampler(name: str) -> tuple[comfy.samplers.KSAMPLER, Seen]:
         return noted
 
     @functools.wraps(function)
-    def spied(model, *args, **kwargs):
+    def looked_at(model, *args, **kwargs):
         if kwargs.get("noise_sampler") is not None:
             kwargs["noise_sampler"] = noting(kwargs["noise_sampler"])
         return function(_Model(model, seen), *args, **kwargs)
 
-    return comfy.samplers.KSAMPLER(spied, sampler.extra_options, sampler.inpaint_options), seen
+    return comfy.samplers.KSAMPLER(looked_at, sampler.extra_options, sampler.inpaint_options), seen

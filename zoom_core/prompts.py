@@ -137,10 +137,12 @@ def parse_int_ranges(text: str, count: int, name: str) -> list[int]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"{name}: {part!r} is neither a level number nor a range such as 5-7.")
+            raise ValueError(f"{name}: {quoted(part)} is neither a level number nor a range such as 5-7.")
+        if max(len(first), len(last)) > 9:
+            raise ValueError(f"{name}: level {quoted(part)} does not exist, the levels are 0 to {count - 1}.")
         low, high = int(first), int(last) if dash else int(first)
         if low > high:
-            raise ValueError(f"{name}: the range {part!r} runs backwards.")
+            raise ValueError(f"{name}: the range {quoted(part)} runs backwards.")
         if high >= count:
             raise ValueError(f"{name}: level {high} does not exist, the levels are 0 to {count - 1}.")
         chosen.update(range(low, high + 1))
