@@ -14,7 +14,6 @@ from ..zoom_core import Geometry, IterativeUpdate, LevelConstraint, consolidate
 from ..zoom_core.blending import METHODS
 from ..zoom_core.consolidation import UPDATES
 from ..zoom_core.photograph import ZoomGuide
-from .layout import held_levels
 from .spaces import LatentSpace
 
 CONSISTENCIES = ("latent", "pixel")
@@ -58,13 +57,14 @@ class Anchor:
     """A picture that holds levels: [C, h, w] on the grid where they agree, what level it shows, and whom it holds.
 
     only: the levels that follow it (None: all). guide: how, and during which part of the sampling; None for kept
-    levels, which hold all the time.
+    levels, which hold all the time. where: [1, h, w], 1 where the picture holds (None: everywhere).
     """
 
     picture: torch.Tensor
     level: int
     only: list[int] | None = None
     guide: ZoomGuide | None = None
+    where: torch.Tensor | None = None
 
 
 class KeptParts:
@@ -74,19 +74,19 @@ class KeptParts:
     """
 
     def __init__(self, pictures: dict[int, torch.Tensor], mask: torch.Tensor):
-        self._pictures = pictures
-        self._mask = mask
+        self.pictures = pictures
+        self.mask = mask
 
     def to(self, like: torch.Tensor) -> KeptParts:
         """The same on the device and of the type of `like`."""
-        return KeptParts({i: picture.to(like) for i, picture in self._pictures.items()}, self._mask.to(like))
+        return KeptParts({i: picture.to(like) for i, picture in self.pictures.items()}, self.mask.to(like))
 
     def before_blending(self, images: torch.Tensor) -> torch.Tensor:
         """[N, C, h, w] images or layers with the kept parts put back: between blending and rendering too, since
         the levels around show what is kept, and not what blending made of it."""
         images = images.clone()
-        for i, picture in self._pictures.items():
-            images[i] = torch.lerp(picture.to(images), images[i], self._mask[i].to(images))
+        for i, picture in self.pictures.items():
+            images[i] = torch.lerp(picture.to(images), images[i], self.mask[i].to(images))
         return images
 
     after_blending = before_blending
@@ -103,25 +103,29 @@ def kept_parts(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace) -> 
     return KeptParts({i: space.picture(latent[i : i + 1]) for i in touched}, shrunk)
 
 
-def _up_to_the_next(level: int, held: list[int], count: int, loop: bool) -> list[int]:
-    """The levels on both sides of a held one, up to the next; round the circle in an endless zoom."""
+def _up_to_the_next(level: int, held: list[int], count: int, loop: bool, inwards_only: bool) -> list[int]:
+    """The levels inside (and around) one, up to the next held one; round the circle in an endless zoom."""
     found = set()
-    for step in (-1, 1):
+    for step in (1,) if inwards_only else (-1, 1):
         i = level + step
-        while (loop or 0 <= i < count) and i % count not in held:
+        while (loop or 0 <= i < count) and i % count not in held and i % count != level:
             found.add(i % count)
             i += step
     return sorted(found)
 
 
-def anchors_of_held(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace, loop: bool = False) -> list[Anchor]:
-    """Levels that are held whole fix what they show of the levels up to the next held one, inwards and outwards."""
+def anchors_of_kept(kept: KeptParts, held: list[int], loop: bool = False) -> list[Anchor]:
+    """What is kept fixes what the levels up to the next held one show of it.
+
+    held: the levels that are kept whole. They hold inwards and outwards, partly kept ones inwards: the levels around
+    them show what they are in any case. loop: whether the levels are those of an endless zoom.
+    """
     anchors = []
-    held = held_levels(mask)
-    for level in held:
-        only = _up_to_the_next(level, held, mask.shape[0], loop)
+    for level, picture in kept.pictures.items():
+        partly = level not in held
+        only = _up_to_the_next(level, held, len(kept.mask), loop, inwards_only=partly)
         if only:
-            anchors.append(Anchor(space.picture(latent[level : level + 1]), level, only))
+            anchors.append(Anchor(picture, level, only, where=1 - kept.mask[level] if partly else None))
     return anchors
 
 
@@ -156,7 +160,9 @@ class Agreement:
         self._evaluations = 0
         self._constraints: list[tuple[LevelConstraint, tuple[float, float]]] = []
         for anchor in anchors:
-            constraint = LevelConstraint(anchor.picture.to(latent), geometry, anchor.level, anchor.guide, anchor.only)
+            constraint = LevelConstraint(
+                anchor.picture.to(latent), geometry, anchor.level, anchor.guide, anchor.only, anchor.where
+            )
             always = (0.0, float("inf"))
             self._constraints.append((constraint, always if anchor.guide is None else self._sigmas(anchor.guide)))
 

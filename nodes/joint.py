@@ -20,7 +20,7 @@ from comfy.k_diffusion import sampling as k_diffusion
 
 from ..zoom_core import ZoomGuide, ZoomLevels, render_noise
 from . import side_by_side
-from .agreement import Agreement, Anchor, JointSettings, anchors_of_held, kept_parts
+from .agreement import Agreement, Anchor, JointSettings, anchors_of_kept, kept_parts
 from .conditioning import LevelCut
 from .layout import as_images, check_latent, held_levels, level_mask, resolve
 from .spaces import LatentSpace, PixelSpace
@@ -167,8 +167,8 @@ class JointGuider(comfy.samplers.CFGGuider):
         latent = self._in_model_space(latent_image.to("cpu", torch.float32))
         anchors, kept = [], None
         if mask is not None and self._settings.blending != "none":
-            anchors = anchors_of_held(latent, mask, self._space, self._levels.loop)
             kept = kept_parts(latent, mask, self._space)
+            anchors = [] if kept is None else anchors_of_kept(kept, held_levels(mask), self._levels.loop)
         if self._guide is not None:
             level = self._guide.index(len(self._levels))
             anchors.append(Anchor(self._space.photograph(self._guide.image, latent), level, guide=self._guide))

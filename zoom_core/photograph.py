@@ -108,7 +108,7 @@ class LevelConstraint:
 
     picture: [C, H, W] on the grid of `geometry`, in the space of the images to be held (0..1,
     -1..1 or latent). guide: how to hold them (default: by projection). only: the levels to
-    change (default all).
+    change (default all). where: [1, H, W] in 0..1, how far each pixel of the picture holds (default 1).
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class LevelConstraint:
         level: int,
         guide: ZoomGuide | None = None,
         only: list[int] | None = None,
+        where: torch.Tensor | None = None,
     ):
         if tuple(picture.shape[-2:]) != (geometry.height, geometry.width):
             raise ValueError(
@@ -128,6 +129,7 @@ class LevelConstraint:
         self._guide = guide
         self._terms = []
         picture = picture.to(compute_dtype(picture))
+        where = None if where is None else where.to(picture)
         for i in range(len(geometry)) if only is None else only:
             inwards, outwards = i - level, level - i
             if geometry.closed:
@@ -136,9 +138,9 @@ class LevelConstraint:
             # the picture's level counts last, and so holds exactly.
             terms = []
             if inwards > 0:
-                terms.append(self._inside(picture, list(islice(geometry.inwards(level), inwards))))
+                terms.append(self._inside(picture, where, list(islice(geometry.inwards(level), inwards))))
             if outwards >= 0:
-                terms.append(self._around(picture, list(islice(geometry.inwards(i), outwards))))
+                terms.append(self._around(picture, where, list(islice(geometry.inwards(i), outwards))))
             self._terms += [(i, *term) for term in terms if term is not None]
 
     def _footprints(self, chain: list[Inset]) -> tuple[Footprint, Footprint] | None:
@@ -146,15 +148,16 @@ class LevelConstraint:
         horizontal = _footprint([(n.left, n.width) for n in chain], self._geometry.width)
         return None if vertical is None or horizontal is None else (vertical, horizontal)
 
-    def _around(self, picture: torch.Tensor, chain: list[Inset]):
+    def _around(self, picture: torch.Tensor, where: torch.Tensor | None, chain: list[Inset]):
         """What a level shows that holds the picture's level through `chain`: the region and what it shows."""
         footprints = self._footprints(chain)
         if footprints is None:
             return None
         region, down = _region(footprints), [f.matrix.to(picture) for f in footprints]
-        return region, None, None, down[0] @ picture @ down[1].mT
+        weight = None if where is None else down[0] @ where @ down[1].mT
+        return region, None, None, down[0] @ picture @ down[1].mT, weight
 
-    def _inside(self, picture: torch.Tensor, chain: list[Inset]):
+    def _inside(self, picture: torch.Tensor, where: torch.Tensor | None, chain: list[Inset]):
         """What the picture fixes of a level that lies inside its own through `chain`: its coarse bands."""
         footprints = self._footprints(chain)
         if footprints is None:
@@ -163,20 +166,22 @@ class LevelConstraint:
         for footprint in footprints:
             smooth = cubic(footprint.axis)
             up.append(torch.linalg.solve((footprint.matrix @ smooth).T, smooth.T).T.to(picture))
-        return (...,), [f.matrix.to(picture) for f in footprints], up, picture[_region(footprints)]
+        region = _region(footprints)
+        weight = None if where is None else where[region]
+        return (...,), [f.matrix.to(picture) for f in footprints], up, picture[region], weight
 
     @staticmethod
-    def _residual(image, region, down, target):
+    def _residual(image, region, down, target, weight):
         seen = image[region] if down is None else down[0] @ image @ down[1].mT
-        return target - seen
+        return target - seen if weight is None else (target - seen) * weight
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
         """[N, C, H, W] -> [N, C, H, W]: the smoothest correction after which every level shows exactly
         what the picture fixes (closed form)."""
         check_levels(images, self._geometry, "images")
         result = images.to(compute_dtype(images), copy=True)
-        for i, region, down, up, target in self._terms:
-            residual = self._residual(result[i], region, down, target)
+        for i, region, down, up, target, weight in self._terms:
+            residual = self._residual(result[i], region, down, target, weight)
             result[i][region] += residual if up is None else up[0] @ residual @ up[1].mT
         return result.to(images.dtype)
 
@@ -188,8 +193,8 @@ class LevelConstraint:
         gradient, mean, square = (torch.zeros_like(result) for _ in range(3))
         for step in range(1, steps + 1):
             gradient.zero_()
-            for i, region, down, _, target in self._terms:
-                residual = self._residual(result[i], region, down, target)
+            for i, region, down, _, target, weight in self._terms:
+                residual = self._residual(result[i], region, down, target, weight)
                 pulled = residual if down is None else down[0].mT @ residual @ down[1]
                 gradient[i][region] -= 2 * pulled
             mean.lerp_(gradient, 0.1)
