@@ -15,6 +15,7 @@ from ..zoom_core.view import StackRenderer
 from .devices import render_device
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import blending_input, fit_input, pictures_loop_input, ramp_input, zoom_input
+from .thumbnails import save_thumbnails
 from .types import CATEGORY, ZoomLevelsType, ZoomStackType
 
 
@@ -85,7 +86,8 @@ class ZoomStackRender(io.ComfyNode):
         stack = ZoomStack(layers, geometry, known)
         progress.update_absolute(total)
         # What the camera sees at whole zooms: one pixel model for both outputs.
-        return io.NodeOutput(stack, images_from_levels(stack.layers.clamp(0, 1)))
+        shown = stack.layers.clamp(0, 1)
+        return io.NodeOutput(stack, images_from_levels(shown), ui={"zoom_levels": save_thumbnails(shown)})
 
 
 class ZoomStackView(io.ComfyNode):
