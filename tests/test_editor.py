@@ -9,6 +9,7 @@ import pytest
 
 from zoom_core import parse_prompts
 
+COLOURS = [(0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8), (0.7, 0.7, 0.1)]
 TEXT = "a galaxy\na star\na planet\na coast"
 MAKE = """([type, values]) => {
     const node = window.LiteGraph.createNode(type)
@@ -93,6 +94,36 @@ def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
 def middle(locator) -> tuple[float, float]:
     box = locator.bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.fixture(scope="module")
+def pictures(comfy) -> list[dict]:
+    """What the browser gets of a run that rendered four plain pictures as levels."""
+    names = [comfy.put_input(f"editor-{i}.png", np.full((48, 64, 3), colour)) for i, colour in enumerate(COLOURS)]
+    graph = {str(i): {"class_type": "LoadImage", "inputs": {"image": name}} for i, name in enumerate(names)}
+    graph["batch"] = {
+        "class_type": "BatchImagesNode",
+        "inputs": {f"images.image{i}": [str(i), 0] for i in range(4)},
+    }
+    graph["demo"] = {"class_type": "ZoomDemoModelLoader", "inputs": {}}
+    graph["prompts"] = {
+        "class_type": "ZoomPromptList",
+        "inputs": {"clip": ["demo", 1], "prompts": TEXT, "negative": "", "zoom": 2.0, "prefix": "", "suffix": ""},
+    }
+    graph["stack"] = {
+        "class_type": "ZoomStackRender",
+        "inputs": {
+            "images": ["batch", 0],
+            "levels": ["prompts", 2],
+            "blending": "none",
+            "feather": 0.0,
+            "zoom": 2.0,
+        },
+    }
+    graph["show"] = {"class_type": "PreviewImage", "inputs": {"images": ["stack", 1]}}
+    files = comfy.run(graph).outputs["stack"]["zoom_levels"]
+    assert len(files) == len(COLOURS)
+    return files
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
@@ -187,6 +218,8 @@ def test_rows_that_need_more_make_json_and_plain_rows_lines_again(editor):
     for field, value in (("Zoom", ""), ("x", ""), ("Negative", "")):
         row.get_by_label(field, exact=True).fill(value)
     assert editor.text == TEXT
+    editor.prompt(0).fill("[detailed] galaxy")
+    assert json.loads(editor.text) == ["[detailed] galaxy", "a star", "a planet", "a coast"]
 
 
 def test_what_is_wrong_is_said_while_typing(editor):
@@ -226,16 +259,19 @@ def test_lines_of_the_negative_go_with_their_rows(page):
 def test_the_text_can_be_edited_at_any_time(editor):
     page = editor.page
     editor.button("Edit as text").click()
-    area = page.get_by_placeholder("prompts", exact=True)
-    area.wait_for()
-    assert editor.rows.first.is_hidden()
+    editor.rows.first.wait_for(state="hidden")
+    areas = page.locator("textarea:visible:not(.zse textarea)")
+    page.wait_for_function("document.querySelectorAll('textarea:not(.zse textarea)').length === 2")
+    area = areas.first
     assert area.input_value() == TEXT
     area.fill('["one", {"prompt": "two", "zoom": 3}')
     assert "does not parse at line 1, column 37" in page.locator(".zse > .zse-problem").inner_text()
     area.fill('["one", {"prompt": "two", "zoom": 3}]')
     editor.button("Edit as rows").click()
     editor.rows.first.wait_for()
-    area.wait_for(state="hidden")
+    page.wait_for_function(
+        "[...document.querySelectorAll('textarea:not(.zse textarea)')].filter((a) => a.offsetParent).length === 1"
+    )
     assert editor.shown() == ["one", "two"]
     assert "×3" in editor.rows.nth(1).inner_text()
     assert editor.text == '["one", {"prompt": "two", "zoom": 3}]'
@@ -333,34 +369,8 @@ def test_long_and_foreign_prompts_and_many_rows_keep_their_shape(page):
     assert editor.text == "\n".join(texts)
 
 
-def test_rows_show_the_pictures_of_the_last_run(editor, comfy):
+def test_rows_show_the_pictures_of_the_last_run(editor, pictures):
     page = editor.page
-    colours = [(0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8), (0.7, 0.7, 0.1)]
-    names = [comfy.put_input(f"editor-{i}.png", np.full((48, 64, 3), colour)) for i, colour in enumerate(colours)]
-    graph = {str(i): {"class_type": "LoadImage", "inputs": {"image": name}} for i, name in enumerate(names)}
-    graph["batch"] = {
-        "class_type": "BatchImagesNode",
-        "inputs": {f"images.image{i}": [str(i), 0] for i in range(4)},
-    }
-    graph["demo"] = {"class_type": "ZoomDemoModelLoader", "inputs": {}}
-    graph["prompts"] = {
-        "class_type": "ZoomPromptList",
-        "inputs": {"clip": ["demo", 1], "prompts": TEXT, "negative": "", "zoom": 2.0, "prefix": "", "suffix": ""},
-    }
-    graph["stack"] = {
-        "class_type": "ZoomStackRender",
-        "inputs": {
-            "images": ["batch", 0],
-            "levels": ["prompts", 2],
-            "blending": "none",
-            "feather": 0.0,
-            "zoom": 2.0,
-        },
-    }
-    graph["show"] = {"class_type": "PreviewImage", "inputs": {"images": ["stack", 1]}}
-    result = comfy.run(graph)
-    files = result.outputs["stack"]["zoom_levels"]
-    assert len(files) == 4
     page.evaluate(
         """(files) => {
             const stack = window.LiteGraph.createNode("ZoomStackRender")
@@ -368,7 +378,7 @@ def test_rows_show_the_pictures_of_the_last_run(editor, comfy):
             window.node.connect(2, stack, stack.inputs.findIndex((input) => input.name === "levels"))
             window.app.nodeOutputs = {...window.app.nodeOutputs, [stack.id]: {zoom_levels: files}}
         }""",
-        files,
+        pictures,
     )
     thumbnails = page.locator(".zse-thumb")
     page.wait_for_function(
@@ -381,7 +391,7 @@ def test_rows_show_the_pictures_of_the_last_run(editor, comfy):
             return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)
         })"""
     )
-    assert np.abs(np.array(seen) / 255 - colours).max() < 0.05
+    assert np.abs(np.array(seen) / 255 - COLOURS).max() < 0.05
     row = editor.open(2)
     placed = row.locator(".zse-placing img")
     placed.wait_for()

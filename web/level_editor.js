@@ -95,7 +95,8 @@ function attach(node) {
   const arrange = () => {
     if (text.hidden === !shown()) return;
     text.hidden = text.options.hidden = !shown();
-    // The Vue renderer looks at the widgets again when their list changes.
+    // The Vue renderer goes by the options in its own store, and looks when the list of widgets changes.
+    if (text._state?.options) text._state.options.hidden = !shown();
     node.widgets.push(node.widgets.pop());
   };
   const editor = new LevelEditor({
