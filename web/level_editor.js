@@ -8,6 +8,7 @@ import { app } from "../../scripts/app.js";
 import { LevelEditor } from "./editor/editor.mjs";
 
 const NODE = "ZoomPromptList";
+const READ = "/zoom-stack/prompts";
 const MODE = "prompts as text";
 const BAR = 36;
 const ROW = 40;
@@ -102,9 +103,12 @@ function attach(node) {
   const editor = new LevelEditor({
     resized: () => resize(),
     text: () => String(text.value ?? ""),
+    read: async (value) => (await api.fetchApi(READ, { method: "POST", body: JSON.stringify({ text: value }) })).json(),
     write: (value) => write(node, "prompts", value),
     settings: () => ({
       negative: linked(node, "negative") ? "" : String(widgetOf(node, "negative").value ?? ""),
+      loop: Boolean(widgetOf(node, "loop")?.value),
+      count: linked(node, "count") ? 0 : Number(widgetOf(node, "count")?.value ?? 0),
       zoom: linked(node, "zoom") ? undefined : Number(widgetOf(node, "zoom").value),
     }),
     writeNegative: (value) => linked(node, "negative") || write(node, "negative", value),
@@ -148,7 +152,10 @@ function attach(node) {
     arrange();
     editor.refresh();
   };
-  for (const name of ["prompts", "negative", "zoom"]) chain(widgetOf(node, name), "callback", () => editor.refresh());
+  for (const name of ["prompts", "negative", "zoom", "loop", "count"]) {
+    const widget = widgetOf(node, name);
+    if (widget) chain(widget, "callback", () => editor.refresh());
+  }
   for (const name of ["onConfigure", "onConnectionsChange"]) chain(node, name, () => queueMicrotask(refresh));
   chain(node, "onRemoved", () => editors.delete(node));
   refresh();

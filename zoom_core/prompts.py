@@ -49,7 +49,11 @@ def _as_json(value: Any) -> str:
     return quoted(json.dumps(value)).strip("'")
 
 
-def _entries(text: str) -> list[dict[str, Any]]:
+def read_rows(text: str) -> list[dict[str, Any]]:
+    """The entries of a prompts text as objects with `prompt` and what else they say; only their form is checked.
+
+    Raises ValueError where the text cannot be read.
+    """
     values = _strict_json(text)
     if values is None:
         values = answers.read_entries(text)
@@ -106,7 +110,7 @@ def parse_prompts(
     for name, text in (("prompts", prompts), ("negative", negative), ("prefix", prefix), ("suffix", suffix)):
         if len(text) > MAX_CHARACTERS:
             raise ValueError(f"{name} has {len(text):,} characters, at most {MAX_CHARACTERS:,} are possible.")
-    entries = _entries(prompts)
+    entries = read_rows(prompts)
     if not entries:
         raise ValueError("prompts is empty: write at least one prompt, one a line, outermost first.")
     if count and len(entries) != count:

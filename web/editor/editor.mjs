@@ -15,7 +15,7 @@ import { t } from "./words.mjs";
  * @typedef {import("./prompts.mjs").Row} Row
  * @typedef {import("./prompts.mjs").Settings} Settings
  * @typedef {{
- *   text(): string, write(text: string): void, settings(): Settings, writeNegative(text: string): void,
+ *   text(): string, read(text: string): Promise<{rows?: Row[], error?: string}>, write(text: string): void, settings(): Settings, writeNegative(text: string): void,
  *   linked(): boolean, asText(): boolean, showText(on: boolean): void, pictures(): (string | undefined)[],
  *   passWheel(event: WheelEvent): void, resized(): void,
  * }} Host what the editor asks of the node that it stands on
@@ -56,12 +56,31 @@ export class LevelEditor {
     const text = this.host.text();
     if (text !== this.written) {
       this.written = text;
-      const read = readRows(text);
-      this.unreadable = read.problem;
-      this.rows = read.problem ? [] : read.rows;
-      this.opened = undefined;
-      this.#build();
+      const rows = readRows(text);
+      this.#take(rows ?? [], "");
+      if (!rows) this.#ask(text);
     }
+    this.#show();
+  }
+
+  /**
+   * @param {Row[]} rows
+   * @param {string} unreadable what the server says about a text that has none
+   */
+  #take(rows, unreadable) {
+    this.rows = rows;
+    this.unreadable = unreadable;
+    this.opened = undefined;
+    this.#build();
+  }
+
+  /** @param {string} text that only the server can read */
+  async #ask(text) {
+    this.asking = true;
+    const { rows = [], error = "" } = await this.host.read(text).catch(() => ({ error: t("error.server") }));
+    if (text !== this.written) return;
+    this.asking = false;
+    this.#take(rows, error);
     this.#show();
   }
 
@@ -71,13 +90,18 @@ export class LevelEditor {
    * @param {{zoom: number, center: [number, number]}} place
    */
   place(level, place) {
-    if (this.unreadable || this.host.linked() || level < 1 || level > this.rows.length || level >= MAX_LEVELS) return;
+    if (this.unreadable || this.asking || this.host.linked() || !this.#placeable(level)) return;
     if (level === this.rows.length) this.#insert(level, { prompt: "" });
     this.opened = this.rows[level];
     this.#build();
     this.views[level].setPlace(settled(place));
     this.views[level].element.scrollIntoView({ block: "nearest" });
     this.views[level].prompt.focus();
+  }
+
+  /** @param {number} level */
+  #placeable(level) {
+    return level >= (this.loop ? 0 : 1) && level <= this.rows.length && level < MAX_LEVELS;
   }
 
   #build() {
@@ -93,7 +117,9 @@ export class LevelEditor {
       toggle: this.#toggle.bind(this),
       focus: (/** @type {number} */ row) => this.views[row]?.grip.focus(),
     };
-    this.views = this.rows.map((row, i) => new LevelRow(row, i, row === this.opened, actions));
+    this.loop = Boolean(this.host.settings().loop);
+    const before = (/** @type {number} */ i) => (i || !this.loop ? i - 1 : this.rows.length - 1);
+    this.views = this.rows.map((row, i) => new LevelRow(row, i, before(i), row === this.opened, actions));
     this.list.replaceChildren(...this.views.map((view) => view.element));
   }
 
@@ -102,11 +128,13 @@ export class LevelEditor {
     const settings = host.settings();
     const linked = host.linked();
     const asText = host.asText() && !linked;
-    const found = this.unreadable ? [this.unreadable] : problemsOf(this.rows, settings);
-    const general = linked ? [] : found.filter((problem) => asText || this.unreadable || problem.row === undefined);
-    this.problem.hidden = general.length === 0;
-    this.problem.textContent = general.slice(0, 1).map(({ key, params }) => t(key, params)).join("");
-    this.list.hidden = asText || linked || Boolean(this.unreadable);
+    const closed = Boolean(this.unreadable || this.asking);
+    const found = closed ? [] : problemsOf(this.rows, settings);
+    const [general] = found.filter((problem) => asText || problem.row === undefined);
+    const words = this.unreadable || (general ? t(general.key, general.params) : "");
+    this.problem.hidden = linked || !words;
+    this.problem.textContent = words;
+    this.list.hidden = asText || linked || closed;
     this.addButton.hidden = this.list.hidden || this.rows.length >= MAX_LEVELS;
     this.modeButton.hidden = linked;
     this.modeButton.textContent = this.modeButton.title = t(asText ? "rows" : "text");
@@ -114,6 +142,7 @@ export class LevelEditor {
     this.count.textContent = linked ? t("linked") : this.#summary(settings);
     host.resized();
     if (this.list.hidden) return;
+    if (Boolean(settings.loop) !== this.loop) this.#build();
     const pictures = host.pictures();
     for (const [i, view] of this.views.entries()) {
       view.refresh(settings, found.filter((problem) => problem.row === i), pictures.length === this.rows.length ? pictures : []);
@@ -122,9 +151,9 @@ export class LevelEditor {
 
   /** @param {Settings} settings */
   #summary(settings) {
-    if (this.unreadable) return "";
+    if (this.unreadable || this.asking) return "";
     if (this.rows.length === 1) return t("count.one");
-    const zooms = this.rows.slice(1).map((row, i) => complete(row, i + 1, settings).zoom);
+    const zooms = this.rows.map((row, i) => complete(row, i, settings).zoom).slice(settings.loop ? 0 : 1);
     const whole = zooms.reduce((product, zoom) => product * (typeof zoom === "number" ? zoom : NaN), 1);
     const shown = whole >= 1e15 ? short(whole, 3) : Math.round(whole).toLocaleString("en");
     return t("count", { count: this.rows.length, zoom: Number.isFinite(whole) ? shown : "?" });

@@ -55,16 +55,17 @@ export function resized({ zoom, center }, corner, point) {
 export class Placing {
   /**
    * @param {number} row the level that is placed
+   * @param {number} before the level around it
    * @param {(place: Place) => void} change
    */
-  constructor(row, change) {
+  constructor(row, before, change) {
     this.change = change;
     /** @type {Place} */
     this.place = { zoom: 2, center: [0.5, 0.5] };
-    const label = t("place.frame", { row, before: row - 1 });
+    const label = t("place.frame", { row, before });
     this.frame = el("div", { className: "zse-frame", tabIndex: 0, role: "group", "aria-label": label });
-    this.empty = el("p", {}, t("place.none", { row: row - 1 }));
-    this.image = el("img", { alt: t("level", { row: row - 1 }), draggable: false, hidden: true });
+    this.empty = el("p", {}, t("place.none", { row: before }));
+    this.image = el("img", { alt: t("level", { row: before }), draggable: false, hidden: true });
     this.element = el("div", { className: "zse-placing" }, this.image, this.empty, this.frame);
     this.image.addEventListener("load", () => this.#shown(true));
     this.image.addEventListener("error", () => this.#shown(false));

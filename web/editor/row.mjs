@@ -54,12 +54,14 @@ export class LevelRow {
   /**
    * @param {Row} data
    * @param {number} index
+   * @param {number} before the level around it, -1 for the outermost
    * @param {boolean} open
    * @param {Actions} actions
    */
-  constructor(data, index, open, actions) {
+  constructor(data, index, before, open, actions) {
     this.data = data;
     this.index = index;
+    this.before = before;
     this.actions = actions;
     this.grip = button(t("move", { row: index }), String(index), () => {}, "zse-grip");
     this.grip.addEventListener("pointerdown", (event) => actions.drag(index, event));
@@ -74,7 +76,7 @@ export class LevelRow {
     this.zoomShown = el("span", {});
     this.map = el("i", {}, el("i", {}));
     this.chip = button(t("more", { row: index }), "", () => actions.toggle(index), "zse-chip");
-    this.chip.append(...(index ? [this.zoomShown, this.map] : [el("span", {}, "···")]));
+    this.chip.append(...(before >= 0 ? [this.zoomShown, this.map] : [el("span", {}, "···")]));
     this.chip.setAttribute("aria-expanded", String(open));
     const body = el("div", { className: "zse-body" }, this.#grown(this.prompt), this.problem);
     this.element = el("li", { className: "zse-row" }, this.grip, this.thumb, body, this.chip);
@@ -108,7 +110,7 @@ export class LevelRow {
   }
 
   #details() {
-    const { index, actions } = this;
+    const { index, before, actions } = this;
     this.negative = this.#text("negative", t("negative"), "");
     const tools = el(
       "div",
@@ -117,7 +119,7 @@ export class LevelRow {
       button(t("remove"), t("remove"), () => actions.remove(index), "zse-remove"),
     );
     const fields = el("div", { className: "zse-fields" });
-    if (index === 0) fields.append(el("p", { className: "zse-hint" }, t("outermost")));
+    if (before < 0) fields.append(el("p", { className: "zse-hint" }, t("outermost")));
     else {
       this.zoom = this.#number(t("zoom"), shownNumber(this.data.zoom), (value) => (this.data.zoom = value));
       const center = Array.isArray(this.data.center) ? this.data.center : [];
@@ -127,8 +129,8 @@ export class LevelRow {
     }
     fields.append(el("label", { className: "zse-field" }, t("negative"), this.#grown(this.negative)), tools);
     const details = el("div", { className: "zse-details" });
-    if (index > 0) {
-      this.placing = new Placing(index, (place) => this.setPlace(place));
+    if (before >= 0) {
+      this.placing = new Placing(index, before, (place) => this.setPlace(place));
       details.append(el("div", {}, this.placing.element, el("p", { className: "zse-hint" }, t("place.hint"))));
     }
     details.append(fields);
@@ -205,7 +207,7 @@ export class LevelRow {
       top: `${place.center[1] * 100 - side / 2}%`,
     });
     this.placing?.show(place);
-    this.placing?.picture(pictures[this.index - 1]);
+    this.placing?.picture(pictures[this.before]);
     const picture = pictures[this.index];
     if (!picture) this.thumb.hidden = true;
     else if (this.thumb.getAttribute("src") !== picture) this.thumb.src = picture;

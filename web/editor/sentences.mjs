@@ -47,23 +47,3 @@ export function repr(value, tuple = false) {
     .map(([key, item]) => `${quoted(key)}: ${repr(item)}`)
     .join(", ")}}`;
 }
-
-/**
- * A JSON value as Python writes it as JSON: ASCII only, a space after commas and colons.
- * @param {any} value
- * @returns {string}
- */
-export function dumped(value) {
-  if (Array.isArray(value)) return `[${value.map(dumped).join(", ")}]`;
-  if (value && typeof value === "object") {
-    const inner = Object.entries(value).map(([key, item]) => `${dumped(key)}: ${dumped(item)}`);
-    return `{${inner.join(", ")}}`;
-  }
-  if (typeof value === "number" && !Number.isFinite(value)) {
-    return Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
-  }
-  return JSON.stringify(value).replace(
-    /[\u007f-\uffff]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-}

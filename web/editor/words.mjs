@@ -4,13 +4,10 @@
  */
 
 const WORDS = {
-  "error.json":
-    "prompts starts like JSON but does not parse at line {line}, column {column}: {reason}. " +
-    "Give one prompt a line, or a JSON array.",
-  "error.entry": "prompts: entry {row} must be text or an object, got {got}.",
-  "error.field": "prompts: entry {row} has the unknown field {got}; the fields are {fields}.",
   "error.prompt": "prompts: entry {row} needs a 'prompt' that is not empty.",
   "error.empty": "prompts is empty: write at least one prompt, one a line, outermost first.",
+  "error.count": "prompts has {count} levels, expected {wanted}.",
+  "error.loop": "loop needs at least 2 levels, got 1.",
   "error.many": "prompts has {count} entries, at most {max} levels are possible.",
   "error.negatives": "negative has {lines} lines, prompts has {count} entries: give 1 or {count}.",
   "error.negative": "level {row}: negative must be text, got {got}.",
@@ -22,6 +19,10 @@ const WORDS = {
   "error.center.outside":
     "level {row}: center {axis} = {got} puts part of the inset outside the level before it; " +
     "at zoom {zoom} it must be from {low} to {high}.",
+  "error.center.loop":
+    "level {row}: center {axis} = {got} puts part of the inset outside the innermost level, which holds it in a loop; " +
+    "at zoom {zoom} it must be from {low} to {high}.",
+  "error.server": "The server does not answer: these prompts can only be edited as text.",
   "add": "Add level",
   "text": "Edit as text",
   "rows": "Edit as rows",
