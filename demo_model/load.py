@@ -73,6 +73,14 @@ class DemoTokenizer(sd1_clip.SD1Tokenizer):
         super().__init__(embedding_directory, tokenizer_data, clip_name="zoom", tokenizer=DemoSDTokenizer)
 
 
+def unknown_words(clip, texts: list[str]) -> list[str]:
+    """The words that this model's text encoder does not know, each once; none where `clip` is another model's."""
+    if not isinstance(getattr(clip, "tokenizer", None), DemoTokenizer):
+        return []
+    tokenizer = clip.tokenizer.clip_zoom.tokenizer
+    return list(dict.fromkeys(word for text in texts for word in tokenizer.unknown(text)))
+
+
 class DemoTextModel(sd1_clip.SDClipModel):
     """Core's text model wrapper around our encoder."""
 

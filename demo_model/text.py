@@ -54,10 +54,15 @@ class WordTokenizer:
                 return [self.index[part] for part in known.split()]
         return self.spell(word[:12])
 
+    def unknown(self, text: str) -> list[str]:
+        """The words of a text that are only spelled, each once, numbers aside."""
+        letters = set(self.spell(LETTERS)) | {UNKNOWN}
+        found = dict.fromkeys(word for word in _words(text) if not word.isnumeric())
+        return [word for word in found if len(word) > 1 and letters.issuperset(self.word(word))]
+
     def __call__(self, text: str) -> dict[str, list[int]]:
         """{"input_ids": [start, tokens of the words ..., end]}."""
-        found = re.findall(r"[^\W_]+", text.lower())
-        return {"input_ids": [START] + [token for word in found for token in self.word(word)] + [END]}
+        return {"input_ids": [START] + [token for word in _words(text) for token in self.word(word)] + [END]}
 
     def get_vocab(self) -> dict[str, int]:
         """Every token and its number."""
@@ -67,6 +72,10 @@ class WordTokenizer:
         """Tokens back to words."""
         kept = [self.words[t] for t in tokens if not (skip_special_tokens and t <= UNKNOWN)]
         return " ".join(kept)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
 
 
 def padded(tokens: list[int]) -> list[int]:

@@ -8,6 +8,7 @@ from comfy_api.v0_0_2 import io, ui
 from ..zoom_core.fit import align_levels, check_fit, fit_picture
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import pictures_loop_input, zoom_input
+from .notes import say
 from .types import CATEGORY, ZoomLevelsType
 
 
@@ -50,6 +51,7 @@ class ZoomStackFit(io.ComfyNode):
                 ),
                 pictures_loop_input(),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Image.Output("images", tooltip="The pictures, aligned and matched as asked, for Zoom Stack Render."),
                 io.String.Output("report", tooltip="One line for every pair of neighbours."),
@@ -87,6 +89,7 @@ class ZoomStackFit(io.ComfyNode):
                 "check the order of the pictures and the zoom, or replace it."
             )
         report = "\n".join(lines)
+        say(cls, report)
         shown = torch.from_numpy(fit_picture(pictures, geometry)).to(torch.float32).movedim(-1, 0)[None] / 255
         return io.NodeOutput(
             images_from_levels(pictures),

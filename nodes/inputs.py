@@ -118,8 +118,8 @@ def zoom_input() -> io.Float.Input:
         default=2.0,
         min=MIN_ZOOM,
         max=MAX_ZOOM,
-        step=0.25,
-        round=False,
+        # The frontend rounds what is typed to as many decimals as the step has.
+        step=0.05,
         tooltip="How much closer each picture is than the one before it. Used when levels is not connected.",
     )
 

@@ -4,10 +4,12 @@ import comfy.model_management
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..demo_model.load import unknown_words
 from ..zoom_core import parse_prompts
 from ..zoom_core.levels import MAX_LEVELS, MAX_ZOOM, MIN_ZOOM
 from ..zoom_core.wording import opening
 from .inputs import loop_input
+from .notes import warn
 from .types import CATEGORY, ZoomLevelsType
 
 EXAMPLE = """a spiral galaxy in deep space
@@ -51,8 +53,7 @@ class ZoomPromptList(io.ComfyNode):
                     default=2.0,
                     min=MIN_ZOOM,
                     max=MAX_ZOOM,
-                    step=0.25,
-                    round=False,
+                    step=0.05,
                     tooltip=(
                         "How much closer each level is than the one before it. 2 gives the calmest results, "
                         "4 covers more ground with fewer levels."
@@ -74,6 +75,7 @@ class ZoomPromptList(io.ComfyNode):
                     "zoom and center that JSON gives the first prompt."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Conditioning.Output("positive", is_output_list=True, tooltip="One conditioning a level."),
                 io.Conditioning.Output("negative", is_output_list=True, tooltip="One conditioning a level."),
@@ -86,6 +88,9 @@ class ZoomPromptList(io.ComfyNode):
         if clip is None:
             raise ValueError("clip is missing: the checkpoint has no text encoder, load one and connect it.")
         levels = parse_prompts(prompts, negative, zoom, prefix, suffix, count, loop)
+        unknown = unknown_words(clip, [text for level in levels for text in (level.prompt, level.negative)])
+        if unknown:
+            warn(cls, f"The demo model does not know these words: {', '.join(unknown)}.")
         encoded = {}
         for i, level in enumerate(levels):
             for name, text in (("prompt", level.prompt), ("negative", level.negative)):

@@ -15,6 +15,7 @@ from ..zoom_core.view import StackRenderer
 from .devices import render_device
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import blending_input, fit_input, pictures_loop_input, ramp_input, zoom_input
+from .notes import levels_left_out, warn
 from .thumbnails import save_thumbnails
 from .types import CATEGORY, ZoomLevelsType, ZoomStackType
 
@@ -65,6 +66,7 @@ class ZoomStackRender(io.ComfyNode):
                 ),
                 pictures_loop_input(),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
                 ZoomStackType.Output("stack", tooltip="The finished stack, for Zoom Video Frames and Zoom Stack View."),
                 io.Image.Output("images", tooltip="The levels as they are now, each agreeing with the others."),
@@ -75,6 +77,10 @@ class ZoomStackRender(io.ComfyNode):
     def execute(cls, images, blending, feather, zoom, levels=None, loop=(False,)) -> io.NodeOutput:
         pictures = levels_from_images(images)
         known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0], loop[0])
+        if cls.hidden and cls.hidden.prompt:
+            problem = levels_left_out(cls.hidden.prompt, cls.hidden.unique_id, bool(levels and levels[0].geometry))
+            if problem:
+                warn(cls, problem)
         total = 2 * len(known)
         progress = comfy.utils.ProgressBar(total)
 

@@ -15,6 +15,7 @@ from comfy_api.v0_0_2 import io, ui
 from ..zoom_core import files, stack_file
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import SUFFIX
+from .notes import say
 from .types import CATEGORY, ZoomStackType
 
 NOTHING_SAVED = "(no stack saved yet)"
@@ -40,6 +41,7 @@ class ZoomStackSave(io.ComfyNode):
                 ),
             ],
             is_output_node=True,
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -52,7 +54,9 @@ class ZoomStackSave(io.ComfyNode):
             # The counter was read before the file was written: another server may have used it meanwhile.
             path = files.publish_new(part, lambda number: f"{name or 'zoom'}_{number:05}_{SUFFIX}", counter)
         saved = ui.SavedResult(path.name, subfolder, io.FolderType.output)
-        return io.NodeOutput(ui={"files": [saved], "text": [f"Saved {os.path.join(subfolder, path.name)}"]})
+        text = f"Saved {os.path.join(subfolder, path.name)}"
+        say(cls, text)
+        return io.NodeOutput(ui={"files": [saved], "text": [text]})
 
 
 def _folders() -> tuple[tuple[str, str], ...]:

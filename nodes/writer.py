@@ -40,8 +40,7 @@ class ZoomPromptWriter(io.ComfyNode):
                     default=2.0,
                     min=MIN_ZOOM,
                     max=MAX_ZOOM,
-                    step=0.25,
-                    round=0.001,
+                    step=0.05,
                     tooltip="How much closer each level is than the one before it; the same as on Zoom Prompt List.",
                 ),
                 io.String.Input(
