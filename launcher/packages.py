@@ -27,7 +27,7 @@ _EXPLANATIONS = {
         f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk."
     ),
     r"DO NOT MATCH THE HASHES": (
-        "What was downloaded is not what was expected. Try again; if it stays so, the package index is not to be trusted."
+        "What was downloaded is not what was expected. Try again; if it stays so, do not trust the package index."
     ),
     _OFFLINE: (
         "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "

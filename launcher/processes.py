@@ -57,7 +57,7 @@ def shielded() -> Iterator[None]:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux, a function for the child that has the kernel kill it when we are killed without a chance to clean up."""
+    """On Linux, a function for the child that has the kernel kill it when we are killed without warning."""
     if not sys.platform.startswith("linux"):
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()

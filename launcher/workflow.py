@@ -18,6 +18,7 @@ from .console import Problem
 PACK = Path(__file__).resolve().parent.parent
 FOLDER = PACK / "workflows"
 TWINS = FOLDER / "api"
+DEFAULT = "text-to-zoom"
 PROMPT_NODE, PROMPT_INPUT = "ZoomPromptList", "prompts"
 STALE = "the API twin is missing or older than its workflow: run `python run.py twins`"
 
@@ -187,13 +188,16 @@ def _replace(drawn: dict[str, Any], name: str, old: Any, new: Any) -> None:
 
 def _seed_inputs(info: dict[str, Any], inputs: dict[str, Any]) -> list[str]:
     """The names of the inputs that the browser would draw a new number for after every run."""
+    declared = info.get("input", {})
+    specs = {**(declared.get("required") or {}), **(declared.get("optional") or {})}
     found = []
-    for section in ("required", "optional"):
-        for name, spec in (info.get("input", {}).get(section) or {}).items():
-            options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-            is_seed = options.get("control_after_generate", name in _SEEDS)
-            if spec[0] == "INT" and is_seed and not isinstance(inputs.get(name, []), list):
-                found.append(name)
+    for name, value in inputs.items():
+        # Without a description of the node, its seeds are known by their names.
+        spec = specs.get(name, ["INT"] if not specs else [""])
+        options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+        is_seed = options.get("control_after_generate", name in _SEEDS)
+        if spec[0] == "INT" and is_seed and not isinstance(value, list):
+            found.append(name)
     return found
 
 

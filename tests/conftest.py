@@ -70,6 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: shutil.rmtree(base, ignore_errors=True))
     args.cpu = True
     args.base_directory = base
+    # As ComfyUI's main.py: a bare `utils` imported later could be another one's.
+    importlib.import_module("utils.install_util")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

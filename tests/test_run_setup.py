@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+import comfyui_support
 from launcher.cache import VARIABLE, cache_folder, need_room, read_json, write_whole
 from launcher.console import Problem
-from launcher.installation import PACK, check_comfyui, unpack
+from launcher.installation import PACK, SOURCES, check_comfyui, unpack
 
 # Builds without any other package, and waits for ever when told to: the moment to be killed in.
 BACKEND = """
@@ -51,7 +52,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from launcher import installation, processes
 from launcher.console import Problem
-installation.SOURCE_SHA256 = sys.argv[2]
+installation.SOURCES = {installation.COMFYUI_VERSION: ("2.6.0", sys.argv[2])}
 installation.PACK = Path(sys.argv[3])
 installation.CONSTRAINTS = installation.PACK / "constraints.txt"
 installation.PINS, installation.NEEDED = ["slowpoke==1.0"], ["slowpoke"]
@@ -273,8 +274,34 @@ def test_a_folder_that_is_no_comfyui_or_too_old_is_refused(tmp_path):
     (tmp_path / "comfy").mkdir()
     (tmp_path / "comfy" / "cli_args.py").touch()
     (tmp_path / "main.py").touch()
-    with pytest.raises(Problem, match="too old"):
+    with pytest.raises(Problem, match="older than its version numbers. Please update"):
         check_comfyui(tmp_path)
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.20.1"\n')
+    with pytest.raises(Problem, match=r"needs ComfyUI 0\.24\.0 or newer; this is 0\.20\.1"):
+        check_comfyui(tmp_path)
+    (tmp_path / "comfyui_version.py").write_text('__version__ = "1.0.0"\n')
+    assert check_comfyui(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("version", ["0.23.9", "0.3.75", "0.16.3", None])
+def test_the_pack_says_in_one_sentence_that_comfyui_is_too_old(tmp_path, version):
+    """Imported as ComfyUI does it, before anything that an older one lacks."""
+    (tmp_path / "comfyui_version.py").write_text(f"__version__ = {version!r}\n")
+    code = "import importlib.util as u, sys; s = u.spec_from_file_location('pack', sys.argv[1] + '/__init__.py', "
+    code += "submodule_search_locations=[sys.argv[1]]); m = sys.modules['pack'] = u.module_from_spec(s); s.loader.exec_module(m)"
+    command = [sys.executable, "-c", code, str(PACK)]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True)
+    last = done.stderr.decode().strip().splitlines()[-1]
+    assert last.startswith("ImportError: Zoom Stack needs ComfyUI 0.24.0 or newer") and last.endswith("update ComfyUI.")
+
+
+def test_the_supported_versions_agree():
+    """What is refused, what the registry is told, and what the tests can be run with."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+    project = tomllib.loads((PACK / "pyproject.toml").read_text("utf-8"))
+    assert project["tool"]["comfy"]["requires-comfyui"] == f">={comfyui_support.OLDEST}"
+    assert comfyui_support.OLDEST in SOURCES
+    assert not any(comfyui_support.complaint(version) for version in SOURCES)
 
 
 def test_declared_dependencies_agree():

@@ -1,0 +1,178 @@
+"""`run.py batch` measured: overhead a job, workers killed on the way, segments against one pass.
+
+python benchmarks/batch.py                        all three
+python benchmarks/batch.py --only overhead|killed|segments
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from launcher import workflow as workflows  # noqa: E402
+from launcher.batch import engine, film, results  # noqa: E402
+from launcher.client import Graph  # noqa: E402
+from launcher.installation import Installation  # noqa: E402
+from launcher.jobs import Job  # noqa: E402
+from launcher.server import ComfyServer  # noqa: E402
+
+JOBS, ROUNDS, SMALL, KILLED = 6, 3, 200, 2
+
+
+def zoom(seed: int, steps: int = 4) -> Graph:
+    """A small zoom with the demo model: twelve levels and a short film."""
+    graph = workflows.read(workflows.TWINS / "text-to-zoom.json")
+    workflows.set_seed(graph, None, {}, seed)
+    for node in graph.values():
+        if "steps" in node["inputs"]:
+            node["inputs"]["steps"] = steps
+        if node["class_type"] == "ZoomVideoFrames":
+            node["inputs"] |= {"width": 128, "height": 128, "fps": 12.0, "seconds_per_level": 0.25}
+    return graph
+
+
+def picture(color: int) -> Graph:
+    """A small job: one plain picture."""
+    inputs = {"width": 64, "height": 64, "batch_size": 1, "color": color}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": inputs},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "plain"}},
+    }
+
+
+def overhead(server: ComfyServer, folder: Path) -> None:
+    """The same jobs by hand (queue, wait, fetch the files) and as a batch, in turns, on one server."""
+    by_hand, batch, numbers = [], [], iter(range(10_000))
+    with engine.connect(engine.Place(servers=(server.url,))) as client:
+        client.wait_for_workers(1)
+        server.client.run(zoom(next(numbers)))
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            for _ in range(JOBS):
+                result = server.client.run(zoom(next(numbers)))
+                for number, entry in enumerate(result.entries()):
+                    (folder / f"by-hand-{number}").write_bytes(server.client.view(entry))
+            by_hand.append((time.perf_counter() - start) / JOBS)
+            jobs = [Job(f"job {number}", zoom(number)) for number in (next(numbers) for _ in range(JOBS))]
+            start = time.perf_counter()
+            for job, outcome in engine.run_jobs(client, jobs):
+                results.publish(folder, job, outcome)
+            batch.append((time.perf_counter() - start) / JOBS)
+    ratios = [b / a for a, b in zip(by_hand, batch)]
+    print(
+        f"by hand {show(by_hand)} s a job, as a batch {show(batch)} s: ratio {show(ratios)} (median, range of {ROUNDS})"
+    )
+
+
+def killed(place: engine.Place, folder: Path) -> None:
+    """Many small jobs on two workers with servers of their own, each worker killed once on the way."""
+    jobs = [Job(f"job {number}", picture(number * 1000)) for number in range(SMALL)]
+    times, start = [], time.perf_counter()
+    with engine.connect(place) as client:
+        client.wait_for_workers(2)
+        for number, (job, outcome) in enumerate(engine.run_jobs(client, jobs)):
+            assert not outcome.error, outcome.error
+            results.publish(folder, job, outcome)
+            times.append(job.id)
+            if number in (SMALL // 4, SMALL // 2)[:KILLED]:
+                os.kill(list(client.run(os.getpid).values())[0], signal.SIGKILL)
+    whole = sum(bool(results.finished(folder, job)) for job in jobs)
+    rest = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    print(
+        f"{SMALL} jobs, {KILLED} workers killed: {whole} results, {len(times) - len(set(times))} twice, "
+        f"{len(rest)} half-written, {time.perf_counter() - start:.0f} s"
+    )
+
+
+def segments(server: ComfyServer, place: engine.Place) -> None:
+    """One film of 512 x 512 in one pass, in parts on the same server, and in parts on two servers of this machine."""
+    graph = zoom(7)
+    for node in graph.values():
+        if node["class_type"] == "ZoomVideoFrames":
+            node["inputs"] |= {"width": 512, "height": 512, "fps": 30.0, "seconds_per_level": 2.0}
+    job, plan = Job("film", graph), film.plan_film(graph)
+    os.environ["ZOOM_STACK_SERVER"] = server.url
+    made = film.make_stack(plan, {}, job.digest)
+    name = f"batch-{job.digest}.safetensors"
+    whole = {**plan.render, "batch load": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": name}}}
+    whole["batch slice"] = {"class_type": "Video Slice", "inputs": {**plan.render["batch slice"]["inputs"]}}
+    whole["batch slice"]["inputs"] |= {"start_time": 0.0, "duration": 0.0}
+    start = time.perf_counter()
+    once = server.client.view(server.client.run(whole).entries()[0])
+    report("one pass", time.perf_counter() - start, once, once)
+    start = time.perf_counter()
+    parts = [film.render_segment(plan, made, 8, number, job.digest) for number in range(8)]
+    joined = film.join(parts, None, made[1])
+    report("8 parts, one after another", time.perf_counter() - start, joined, once)
+    with engine.connect(place) as client:
+        client.wait_for_workers(2)
+        # Servers start with their first job; that is no part of what is compared.
+        warm = [
+            client.submit(film.render_segment, plan, made, 8, 0, job.digest, workers=[w], pure=False)
+            for w in client.scheduler_info()["workers"]
+        ]
+        client.gather(warm)
+        start = time.perf_counter()
+        futures = [client.submit(film.render_segment, plan, made, 8, i, job.digest) for i in range(8)]
+        joined = film.join(client.gather(futures), None, made[1])
+        report("8 parts on two servers of this machine", time.perf_counter() - start, joined, once)
+
+
+def report(what: str, seconds: float, content: bytes, once: bytes) -> None:
+    """One line about a film, beside the one made in one pass."""
+    a, b = (list(frames(data)) for data in (content, once))
+    values = [10 * np.log10(255**2 / max(np.mean((x.astype(float) - y) ** 2), 1e-9)) for x, y in zip(a, b)]
+    print(
+        f"{what}: {len(a)} frames, {seconds:.1f} s, {len(content) / 1e6:.2f} MB, "
+        f"PSNR to one pass mean {np.mean(values):.1f}, least {np.min(values):.1f} dB"
+    )
+
+
+def frames(content: bytes):
+    """The pictures of a film."""
+    with av.open(io.BytesIO(content)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def show(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=["overhead", "killed", "segments"])
+    only = parser.parse_args().only
+    comfyui = Path(os.environ["COMFYUI_PATH"])
+    with tempfile.TemporaryDirectory(prefix="zoom-stack-bench-") as name:
+        folder = Path(name)
+        installation = Installation(comfyui, Path(sys.executable), folder)
+        workers = engine.worker_environments(installation.as_text(), folder, cpu=True, gpus=0, workers=2)
+        if only in (None, "killed"):
+            (folder / "killed").mkdir()
+            killed(engine.Place(workers=workers), folder / "killed")
+        if only != "killed":
+            with ComfyServer(comfyui, sys.executable, folder / "server", ROOT, cpu=True) as server:
+                if only in (None, "overhead"):
+                    (folder / "overhead").mkdir()
+                    overhead(server, folder / "overhead")
+                if only in (None, "segments"):
+                    segments(server, engine.Place(workers=workers))
+
+
+if __name__ == "__main__":
+    main()

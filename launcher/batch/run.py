@@ -1,0 +1,80 @@
+"""`run.py batch`: read the jobs, leave out what is finished, run the rest, report."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..console import Status, bar, say
+from ..demo import use_cpu
+from ..installation import Installation
+from ..jobs import Job, read_jobs
+from .engine import Place, connect, read_servers, run_jobs, worker_environments
+from .results import finished, publish, write_report
+
+
+def run_batch(options: argparse.Namespace, installation: Installation) -> int:
+    """Run all jobs that are not finished yet; 1 when any failed."""
+    jobs = read_jobs(options.jobs, options.workflow, options.seed)
+    with tempfile.TemporaryDirectory(prefix="batch-", dir=installation.cache, ignore_cleanup_errors=True) as folder:
+        rows = {job.id: {**finished(options.output, job), "id": job.id, "status": "finished before"} for job in jobs}
+        todo = {job.digest: job for job in jobs if "digest" not in rows[job.id]}
+        if len(todo) < len(jobs):
+            say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished or asked for twice; left alone.")
+        try:
+            if todo:
+                place = _place(options, installation, Path(folder), len(todo))
+                _run(place, list(todo.values()), options, rows)
+        finally:
+            _complete(rows, jobs)
+            write_report(options.output, [rows[job.id] for job in jobs])
+            say(f"Report: {options.output / 'report.html'}")
+    failed = sum(row["status"] == "failed" for row in rows.values())
+    if failed:
+        say(f"{failed} of {len(jobs)} jobs failed; their errors stand in the report.")
+    return 1 if failed else 0
+
+
+def _place(options: argparse.Namespace, installation: Installation, folder: Path, jobs: int) -> Place:
+    if options.scheduler:
+        return Place(scheduler=options.scheduler)
+    if options.servers:
+        return Place(servers=read_servers(options.servers), listen=options.listen)
+    cpu = use_cpu(installation, options.device)
+    gpus = 0 if cpu else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    environments = worker_environments(installation.as_text(), folder, cpu, gpus, options.workers)
+    return Place(workers=environments[:jobs], listen=options.listen)
+
+
+def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> None:
+    done = failed = 0
+    with Status("Starting workers") as status:
+        with connect(place) as client:
+            if not place.scheduler:
+                client.wait_for_workers(1, timeout=120)
+            elif not client.scheduler_info()["workers"]:
+                say("The scheduler has no workers yet; the jobs wait for them.")
+            status.finish()
+            with Status("Running jobs") as status:
+                for job, outcome in run_jobs(client, jobs, options.segments):
+                    done += 1
+                    if outcome.error:
+                        failed += 1
+                        rows[job.id] = {"id": job.id, "digest": job.digest, "status": "failed", "error": outcome.error}
+                        rows[job.id] |= {"seconds": round(outcome.seconds, 3), "server": outcome.server}
+                    else:
+                        rows[job.id] = {**publish(options.output, job, outcome), "id": job.id, "status": "finished"}
+                    workers = len(client.scheduler_info()["workers"])
+                    text = f"{bar(done / len(jobs))} {done}/{len(jobs)}, {failed} failed, {workers} workers"
+                    status.show(text, topic=f"{done * 10 // len(jobs)}")
+                status.finish()
+
+
+def _complete(rows: dict[str, dict[str, Any]], jobs: list[Job]) -> None:
+    """Say what became of jobs that were not run: asked for twice, or not reached."""
+    by_digest = {row["digest"]: row for row in rows.values() if "digest" in row}
+    for job in jobs:
+        if "digest" not in rows[job.id]:
+            rows[job.id] = {**by_digest.get(job.digest, {"status": "not run"}), "id": job.id}

@@ -1,0 +1,175 @@
+"""`run.py batch` with real Dask workers on the test session's ComfyUI server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from launcher.console import Problem
+from launcher.jobs import Job
+
+distributed = pytest.importorskip("distributed", reason="needs distributed: run `python run.py test`")
+engine = pytest.importorskip("launcher.batch.engine")
+from launcher.batch import results, worker  # noqa: E402
+from launcher.cache import VARIABLE  # noqa: E402
+
+PACK = Path(__file__).resolve().parent.parent
+SIGNALS = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
+
+
+def graph(color: int, width: int = 24) -> dict:
+    """One plain picture, saved."""
+    inputs = {"width": width, "height": 16, "batch_size": 1, "color": color}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": inputs, "_meta": {"title": "Plain"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "plain"}, "_meta": {}},
+    }
+
+
+def slow(seed: int) -> dict:
+    """A film that takes seconds: time enough to be killed in."""
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 256, "height": 256, "batch_size": 16, "color": seed}},
+        "2": {"class_type": "ImageBlur", "inputs": {"image": ["1", 0], "blur_radius": 31, "sigma": 9.0}},
+        "3": {"class_type": "ImageFromBatch", "inputs": {"image": ["2", 0], "batch_index": 0, "length": 1}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "slow"}},
+    }
+
+
+def addresses(comfy) -> tuple[str, str]:
+    """The session's server under two names: two workers share it."""
+    return comfy.url, comfy.url.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture(scope="module")
+def client(comfy):
+    """A Dask client with two workers on the session's server."""
+    with engine.connect(engine.Place(servers=addresses(comfy))) as connected:
+        connected.wait_for_workers(2)
+        yield connected
+
+
+def test_the_scheduler_and_its_workers_listen_on_this_machine_only(client):
+    info = client.scheduler_info()
+    assert {address.split(":")[1] for address in (info["address"], *info["workers"])} == {"//127.0.0.1"}
+
+
+def test_a_failing_job_does_not_stop_the_others(client, tmp_path):
+    jobs = [
+        Job("good", graph(0xFF0000)),
+        Job("bad", graph(0, width=0)),
+        Job("odd", {"1": {"class_type": "No", "inputs": {}}}),
+    ]
+    outcomes = {job.id: outcome for job, outcome in engine.run_jobs(client, jobs)}
+    assert not outcomes["good"].error and "width" in outcomes["bad"].error and "No" in outcomes["odd"].error
+    note = results.publish(tmp_path, jobs[0], outcomes["good"])
+    with Image.open(tmp_path / note["folder"] / note["files"][0]) as picture:
+        assert picture.size == (24, 16) and picture.getpixel((3, 3)) == (255, 0, 0)
+        # The picture itself says which job it comes from.
+        assert json.loads(picture.info["zoom_job"]) == jobs[0].digest
+
+
+@SIGNALS
+def test_a_job_whose_worker_is_killed_runs_elsewhere(client, comfy, tmp_path):
+    jobs = [Job(f"slow {seed}", slow(seed)) for seed in range(3)]
+    pids = client.run(os.getpid)
+    running = engine.run_jobs(client, jobs)
+    first = next(running)
+    os.kill(next(iter(pids.values())), signal.SIGKILL)
+    ended = [first, *running]
+    assert [outcome.error for _, outcome in ended] == [""] * 3
+    for job, outcome in ended:
+        results.publish(tmp_path, job, outcome)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(job.name for job in jobs)
+    client.wait_for_workers(2)
+
+
+def test_results_are_whole_or_not_there_and_stay(tmp_path):
+    job = Job("a job", graph(1))
+    assert results.finished(tmp_path, job) == {}
+    note = results.publish(tmp_path, job, worker.Outcome({"a.png": b"1"}))
+    assert results.finished(tmp_path, job) == note
+    # Another run has made the same at the same time; what is there stays.
+    results.publish(tmp_path, job, worker.Outcome({"b.png": b"2"}))
+    assert results.finished(tmp_path, job)["files"] == ["a.png"]
+    # A damaged one counts as none, and is replaced.
+    (tmp_path / job.name / "a.png").unlink()
+    assert results.finished(tmp_path, job) == {}
+    results.publish(tmp_path, job, worker.Outcome({"b.png": b"2"}))
+    assert results.finished(tmp_path, job)["files"] == ["b.png"]
+    assert [path.name for path in tmp_path.iterdir()] == [job.name]
+
+
+def start(folder: Path, *arguments) -> subprocess.Popen:
+    """`run.py batch` on folder/jobs.csv as a process of its own."""
+    command = [sys.executable, "-u", PACK / "run.py", "batch", folder / "jobs.csv", "--output", folder / "out"]
+    environment = {**os.environ, VARIABLE: str(folder / "cache")}
+    return subprocess.Popen(
+        [*command, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
+    (tmp_path / "plain.json").write_text(json.dumps(graph(0)))
+    (tmp_path / "servers.txt").write_text("\n".join(addresses(comfy)) + "  # the same\n")
+    rows = "".join(f"job <{i}>,plain.json,{i * 7000},24\n" for i in range(4))
+    (tmp_path / "jobs.csv").write_text(f"id,workflow,color,width\n{rows}wrong,plain.json,0,0\nagain,plain.json,0,24\n")
+    # Two runs at once on one folder.
+    runs = [start(tmp_path, "--servers", tmp_path / "servers.txt") for _ in range(2)]
+    for process in runs:
+        output, _ = process.communicate()
+        assert process.returncode == 1 and "1 of 6 jobs failed" in output and "Traceback" not in output, output
+    folders = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    assert len(folders) == 4
+    with open(tmp_path / "out" / "report.csv", newline="") as file:
+        report = {row["id"]: row for row in csv.DictReader(file)}
+    assert report["wrong"]["status"] == "failed" and "width" in report["wrong"]["error"]
+    assert report["again"]["folder"] == report["job <0>"]["folder"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "job &lt;3&gt;" in page and page.count("<img") == 5
+
+    times = {path: path.stat().st_mtime_ns for path in folders}
+    output, _ = (process := start(tmp_path, "--servers", tmp_path / "servers.txt")).communicate()
+    assert process.returncode == 1 and "5 of 6 jobs are finished" in output
+    assert times == {path: path.stat().st_mtime_ns for path in folders}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (["--scheduler", "nonsense"], "--scheduler"),
+        (["--servers", "nowhere.txt"], "--servers: cannot read nowhere.txt"),
+        (["--servers", "jobs.csv", "--workers", "2"], "one of --scheduler, --servers and --workers"),
+        (["--output", "{jobs}"], "expected a folder to write to"),
+    ],
+)
+def test_places_that_are_not_there_are_told(comfy_path, tmp_path, arguments, complaint):
+    (tmp_path / "plain.json").write_text(json.dumps(graph(0)))
+    (tmp_path / "jobs.csv").write_text("id,workflow\na,plain.json\n")
+    arguments = [str(tmp_path / "jobs.csv") if part == "{jobs}" else part for part in arguments]
+    output, _ = (process := start(tmp_path, *arguments)).communicate()
+    assert process.returncode == 1 and complaint in output and "Traceback" not in output, output
+
+
+@pytest.mark.parametrize("line", ["ftp://a:1", "127.0.0.1", "http://a:b", "http://a:1/path", "a b", ""])
+def test_an_address_that_is_none_is_quoted(tmp_path, line):
+    (tmp_path / "servers.txt").write_text(line)
+    with pytest.raises(Problem, match="servers"):
+        engine.read_servers(tmp_path / "servers.txt")
+
+
+def test_a_scheduler_of_another_version_is_refused(client):
+    found = client.get_versions()
+    engine.check_versions(found)
+    found["scheduler"]["packages"]["distributed"] = "2020.1.0"
+    with pytest.raises(Problem, match="the scheduler runs distributed 2020.1.0 on Python .* this is"):
+        engine.check_versions(found)
