@@ -26,7 +26,13 @@ def test_the_api_example_runs(comfy):
 
 def test_the_library_example_runs():
     (example,) = [code for code in PYTHON if "zoom_core" in code]
-    run(example + "\nassert agreeing.shape == estimates.shape and not torch.equal(agreeing, estimates)")
+    check = """
+from zoom_core import downscale
+assert pictures.shape == estimates.shape and not torch.equal(pictures, estimates)
+for outer, inner in zip(pictures, pictures[1:]):
+    assert (downscale(inner, 32, 32) - outer[:, 16:48, 16:48]).abs().max() < 1e-5
+"""
+    run(example + check)
 
 
 def test_pictures_and_workflows_exist():
