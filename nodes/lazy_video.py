@@ -99,7 +99,8 @@ class _Encoding:
 class LazyZoomVideo(Input.Video):
     """The frames `span` of a camera's way through a stack, as a video of width x height pixels.
 
-    fit, ramp: see `StackRenderer`. audio: ComfyUI's AUDIO, as long as the whole way.
+    fit, ramp: see `StackRenderer`. audio: ComfyUI's AUDIO, as long as the whole way. bit_depth: 8 or 10,
+    where who saves it does not say.
     Raises ValueError for an audio that no film can carry.
     """
 
@@ -113,8 +114,10 @@ class LazyZoomVideo(Input.Video):
         audio: dict | None = None,
         span: range | None = None,
         ramp: float = RAMP,
+        bit_depth: int = 8,
     ):
         self._stack, self._camera, self._fit, self._ramp = stack, camera, fit, ramp
+        self._bit_depth = bit_depth
         self._audio, self._sound = audio, sound_of(audio)
         self._width, self._height = width, height
         self._span = range(len(camera)) if span is None else span
@@ -130,6 +133,9 @@ class LazyZoomVideo(Input.Video):
 
     def get_duration(self) -> float:
         return float(len(self._span) / self.get_frame_rate())
+
+    def get_bit_depth(self) -> int:
+        return self._bit_depth
 
     def get_container_format(self) -> str:
         return "mp4"
@@ -166,12 +172,12 @@ class LazyZoomVideo(Input.Video):
         progress = _Progress(len(frames))
         last = None
         for i, (number, frame) in enumerate(zip(self._span, frames)):
-            zoom = self._camera.zoom(number)
-            if zoom == last:
+            shot = self._camera.shot(number)
+            if shot == last:
                 frame.copy_(frames[i - 1])
             else:
-                renderer.render(zoom, out=frame.movedim(-1, 0))
-            last = zoom
+                renderer.render(shot.zoom, frame.movedim(-1, 0), shot.roll)
+            last = shot
             progress(i + 1)
         return frames
 
@@ -205,14 +211,22 @@ class LazyZoomVideo(Input.Video):
             return None
         span = self._span[first:last]
         return LazyZoomVideo(
-            self._stack, self._camera, self._width, self._height, self._fit, self._audio, span, self._ramp
+            self._stack,
+            self._camera,
+            self._width,
+            self._height,
+            self._fit,
+            self._audio,
+            span,
+            self._ramp,
+            self._bit_depth,
         )
 
     def _frames(self, bits: int) -> Iterator[np.ndarray]:
-        zooms = (self._camera.zoom(number) for number in self._span)
+        shots = (self._camera.shot(number) for number in self._span)
         device = render_device(self._stack, self._height, self._width)
         size = self._height, self._width
-        return stream_frames(self._stack, zooms, *size, self._fit, device, bits=bits, ramp=self._ramp)
+        return stream_frames(self._stack, shots, *size, self._fit, device, bits=bits, ramp=self._ramp)
 
     def save_to(
         self,
@@ -243,7 +257,7 @@ class LazyZoomVideo(Input.Video):
             raise ValueError(f"preset must be auto or one of {', '.join(PRESETS)}, got {preset!r}.")
         if color_space is not None and color_space not in COLOR_SPACES:
             raise ValueError(f"color_space must be auto, {' or '.join(COLOR_SPACES)}, got {color_space!r}.")
-        encoding = _Encoding((bit_depth or 8) >= 10, crf, preset, color_space)
+        encoding = _Encoding((bit_depth or self._bit_depth) >= 10, crf, preset, color_space)
         if isinstance(path, BytesIO):
             with av.open(path, mode="w", format="mp4", options={"movflags": "use_metadata_tags"}) as output:
                 self._encode(output, metadata, encoding)

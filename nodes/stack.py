@@ -6,6 +6,7 @@ import comfy.model_management
 import comfy.utils
 from comfy_api.v0_0_2 import io
 
+from ..zoom_core.camera import MAX_ROLL
 from ..zoom_core.compose import RAMP
 from ..zoom_core.levels import MAX_LEVELS
 from ..zoom_core.seams import DEFAULT_FEATHER, MAX_FEATHER, fuse
@@ -129,14 +130,25 @@ class ZoomStackView(io.ComfyNode):
                 ),
                 fit_input(),
                 ramp_input(),
+                io.Float.Input(
+                    "roll",
+                    default=0.0,
+                    min=-MAX_ROLL,
+                    max=MAX_ROLL,
+                    step=5.0,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Degrees by which the picture is turned clockwise; corners show the levels around.",
+                ),
             ],
             outputs=[io.Image.Output("image", tooltip="What the camera sees there.")],
         )
 
     @classmethod
-    def execute(cls, stack, zoom, width, height, fit="crop", ramp=100 * RAMP) -> io.NodeOutput:
+    def execute(cls, stack, zoom, width, height, fit="crop", ramp=100 * RAMP, roll=0.0) -> io.NodeOutput:
         renderer = StackRenderer(stack, height, width, fit, render_device(stack, height, width), ramp / 100)
-        return io.NodeOutput(images_from_levels(renderer.render(zoom)[None]))
+        return io.NodeOutput(images_from_levels(renderer.render(zoom, roll=roll)[None]))
 
 
 NODES = [ZoomStackRender, ZoomStackView]

@@ -5,5 +5,6 @@ from comfy_api.v0_0_2 import io
 ZoomLevelsType = io.Custom("ZOOM_LEVELS")
 ZoomStackType = io.Custom("ZOOM_STACK")
 ZoomGuideType = io.Custom("ZOOM_GUIDE")
+ZoomCameraType = io.Custom("ZOOM_CAMERA")
 
 CATEGORY = "Zoom Stack"

@@ -11,9 +11,17 @@ from ..zoom_core.compose import RAMP
 from ..zoom_core.stack_file import MAX_SIDE
 from .inputs import fit_input, ramp_input
 from .lazy_video import LazyZoomVideo
-from .types import CATEGORY, ZoomStackType
+from .types import CATEGORY, ZoomCameraType, ZoomStackType
 
 VIDEO_ONLY, ALL_FRAMES = "video only", "all frames"
+AS_SET = "as set"
+SIZES = {
+    AS_SET: None,
+    "1:1, 1080 x 1080": (1080, 1080),
+    "16:9, 1920 x 1080": (1920, 1080),
+    "16:9, 3840 x 2160": (3840, 2160),
+    "9:16, 1080 x 1920": (1080, 1920),
+}
 # The place of `frames` among the outputs.
 FRAMES_OUTPUT = 1
 
@@ -114,6 +122,25 @@ class ZoomVideoFrames(io.ComfyNode):
                 io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length."),
                 fit_input(),
                 ramp_input(),
+                ZoomCameraType.Input(
+                    "camera", optional=True, tooltip="Curves, a roll or a sound to follow, from Zoom Camera."
+                ),
+                io.Combo.Input(
+                    "size",
+                    options=list(SIZES),
+                    default=AS_SET,
+                    optional=True,
+                    advanced=True,
+                    tooltip="A common size in place of width and height.",
+                ),
+                io.Combo.Input(
+                    "bit_depth",
+                    options=["8", "10"],
+                    default="8",
+                    optional=True,
+                    advanced=True,
+                    tooltip="10 bits keep soft gradients free of bands; some players cannot show them.",
+                ),
             ],
             outputs=[
                 io.Video.Output("video", tooltip="The video, made while it is saved."),
@@ -143,11 +170,15 @@ class ZoomVideoFrames(io.ComfyNode):
         audio=None,
         fit="crop",
         ramp=100 * RAMP,
+        camera=None,
+        size=AS_SET,
+        bit_depth="8",
     ) -> io.NodeOutput:
+        width, height = SIZES[size] or (width, height)
         check_even("width", width)
         check_even("height", height)
-        camera = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end)
-        video = LazyZoomVideo(stack, camera, width, height, fit, audio, ramp=ramp / 100)
+        way = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end, camera)
+        video = LazyZoomVideo(stack, way, width, height, fit, audio, ramp=ramp / 100, bit_depth=int(bit_depth))
         prompt = cls.hidden.dynprompt
         graph = {node: prompt.get_node(node) for node in prompt.all_node_ids()} if prompt else {}
         if frames == VIDEO_ONLY and not is_taken(graph, cls.hidden.unique_id, FRAMES_OUTPUT):

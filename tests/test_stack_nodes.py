@@ -17,6 +17,7 @@ from zoom_core.stack import fill_insets
 av = pytest.importorskip("av", reason="needs ComfyUI's packages")
 
 COUNT, SIZE = 4, 128
+ENDS = slice(0, 60), slice(-60, None)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,58 @@ def test_a_view_at_a_whole_zoom_is_the_level_that_the_render_gives(comfy, pictur
         assert np.abs(view.astype(int) - picture).max() <= 1, level
 
 
+def test_a_film_follows_a_drawn_curve_rolls_and_listens(comfy, pictures, sound):
+    """Core's Curve Editor into Zoom Camera, by its API form; the film stands still, then goes."""
+    graph = video_graph(pictures, seconds_per_level=0.5, camera=["21", 0], size="1:1, 1080 x 1080", bit_depth="10")
+    camera = {
+        "points": "",
+        "points_set": "place",
+        "roll": 20.0,
+        "roll_points": "0 0, 1 1",
+        "listen": "off",
+        "strength": 0.8,
+        "curve": ["22", 0],
+        "audio": ["20", 0],
+    }
+    drawn = {"points": [[0.0, 0.0], [0.5, 0.0], [1.0, 1.0]], "interpolation": "linear"}
+    graph |= {
+        "20": {"class_type": "LoadAudio", "inputs": {"audio": sound}},
+        "21": {"class_type": "ZoomCamera", "inputs": camera},
+        "22": {"class_type": "CurveEditor", "inputs": {"curve": drawn}},
+    }
+    (path,) = comfy.run(graph).files("4")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (1080, 1080, 16)
+        assert stream.codec_context.pix_fmt == "yuv420p10le"
+        frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(stream)]
+    corners = [picture[down, across] for picture in frames for down in ENDS for across in ENDS]
+    assert min(corner.mean() for corner in corners) > 40, "no black corners"
+    changes = [np.abs(b - a).mean() for a, b in zip(frames, frames[1:])]
+    # Turned only in the first half, turned and brought closer in the second.
+    assert min(changes[8:]) > 1.2 * max(changes[:7]) > 0
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"points": "0 0, 0.2 nan"}, "points must hold finite numbers"),
+        ({"points": "0.5 0, 0.2 1"}, "points must go forward in x"),
+        ({"roll_points": "0 up"}, "roll_points must hold numbers, got 'up'"),
+        ({"curve": {"points": [], "interpolation": "linear"}}, "curve must have from 1 to 100000 points, got 0"),
+        ({"curve": {"points": [[0, 0], [1, float("nan")]]}}, "curve must hold finite numbers"),
+        ({"roll_curve": {"colour": 3}}, "roll_curve must be a curve"),
+        ({"points": "0 0, 1 2", "points_set": "place"}, "place must lie in 0..1"),
+        ({"listen": "speed by beats"}, 'listen is "speed by beats" and audio brings no sound'),
+        ({"listen": "place by loudness", "audio": {"waveform": torch.zeros(1, 3, 9), "sample_rate": 9}}, "1, 2 or 6"),
+    ],
+)
+def test_zoom_camera_refuses(node, given, message):
+    inputs = {"points": "", "points_set": "speed", "roll": 0.0, "roll_points": "", "listen": "off", "strength": 0.8}
+    with pytest.raises(ValueError, match=message):
+        node["ZoomCamera"].execute(**(inputs | given))
+
+
 def test_a_list_of_pictures_serves_as_well_as_a_batch(comfy, pictures):
     batch = comfy.run(stack_graph(pictures) | view_graph(["2", 0])).images("9")[0]
     graph = stack_graph(pictures) | view_graph(["2", 0])
@@ -249,9 +302,9 @@ def test_zoom_outside_the_stack_is_refused(comfy, pictures):
 
 @pytest.fixture(scope="module")
 def node(zoom_stack_pack):
-    from zoom_stack_pack.nodes import fit, stack
+    from zoom_stack_pack.nodes import camera, fit, stack
 
-    return {n.__name__: n for n in (*stack.NODES, *fit.NODES)}
+    return {n.__name__: n for n in (*stack.NODES, *camera.NODES, *fit.NODES)}
 
 
 def images(count: int, height: int = 64, width: int = 96) -> torch.Tensor:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
+from .camera import Shot
 from .compose import RAMP
 from .stack import ZoomStack
 from .view import StackRenderer
@@ -44,7 +45,7 @@ def default_workers() -> int:
 
 def stream_frames(
     stack: ZoomStack,
-    zooms: Iterable[float],
+    shots: Iterable[Shot | float],
     height: int,
     width: int,
     fit: str = "crop",
@@ -53,10 +54,10 @@ def stream_frames(
     bits: int = 8,
     ramp: float = RAMP,
 ) -> Iterator[np.ndarray]:
-    """The views at `zooms` (levels), in order, as `StackRenderer.frame` gives them.
+    """The views at `shots` (or zooms, in levels), in order, as `StackRenderer.frame` gives them.
 
     A few frames are rendered ahead by `workers` threads while the caller uses those before, so
-    that memory does not depend on how many there are. A zoom equal to the one before it (a
+    that memory does not depend on how many there are. A shot equal to the one before it (a
     hold) is the same array again: do not write into what is yielded. Closing the iterator
     stops the threads. height, width, fit, device, bits, ramp: see `StackRenderer`.
     """
@@ -66,18 +67,19 @@ def stream_frames(
         workers = default_workers() if device.type == "cpu" else 1
     threads = threading.local()
 
-    def render(zoom: float) -> np.ndarray:
+    def render(shot: Shot) -> np.ndarray:
         if not hasattr(threads, "renderer"):
             threads.renderer = StackRenderer(stack, height, width, fit, device, ramp)
-        return threads.renderer.frame(zoom, bits)
+        return threads.renderer.frame(shot.zoom, bits, shot.roll)
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="zoom-stack-frames")
     ahead: deque[Future[np.ndarray]] = deque()
-    last_zoom: float | None = None
+    last: Shot | None = None
     try:
-        for zoom in zooms:
-            ahead.append(ahead[-1] if ahead and zoom == last_zoom else pool.submit(render, zoom))
-            last_zoom = zoom
+        for shot in shots:
+            shot = shot if isinstance(shot, Shot) else Shot(shot)
+            ahead.append(ahead[-1] if ahead and shot == last else pool.submit(render, shot))
+            last = shot
             if len(ahead) > workers + 1:
                 yield ahead.popleft().result()
         while ahead:
