@@ -82,7 +82,8 @@ class Motion:
 
     speed: relative speed over the time of each way, 0 or more. place: how much of the way is done,
         0..1, over that time; it may turn back. One of the two at most.
-    roll: degrees that the picture turns clockwise on the way through one level, on average.
+    roll: degrees that the picture turns clockwise on the way through one level, on average; one way round
+        an endless zoom it comes out at whole turns.
     rolled: how much of the whole roll is done over the time of the film; without it the roll follows the zoom.
     listening: a sound that sets the speed, or the place if `follows` is "place" (as a fraction of the
         way, by how loud it is). strength: how much of the speed is the sound's, 0..1.
@@ -122,9 +123,10 @@ class Camera:
     """A zoom through a geometry as frames: frame i is seen at time i / fps.
 
     geometry: the levels to travel through.
-    fps: frames a second. seconds_per_level: the whole way takes N - 1 times this.
+    fps: frames a second. seconds_per_level: the whole way takes N - 1 times this, N times round an endless zoom.
     direction: "in", "out", "in-out", "out-in". One way shows both ends whole; there and back is
-        one period of a loop: its last frame is one step before its first.
+        one period of a loop: its last frame is one step before its first. Of an endless zoom one way is
+        one round, and a period too.
     easing: a name in EASINGS. "linear" zooms at a constant rate in log zoom, so that every part
         of the way looks equally fast; a level of zoom 4 then takes twice as long as one of zoom 2.
     hold_start, hold_end: seconds to rest where the camera starts, and at the other end.
@@ -159,7 +161,8 @@ class Camera:
         self._outward = direction.startswith("out")
         self._ease = EASINGS[easing]
         self._passed = [0.0, *accumulate(self.path.log_zooms)]
-        seconds = seconds_per_level * (self.path.levels - 1)
+        # Of an endless zoom one round: the frame after the last is the first.
+        seconds = seconds_per_level * len(self.path.log_zooms)
         self._returns = "-" in direction
         if (seconds * (1 + self._returns) + hold_start + hold_end) * fps > MAX_FRAMES:
             raise ValueError(
@@ -170,7 +173,7 @@ class Camera:
         if self._returns:
             self.frame_count = max(2 * self._steps + sum(self._rest), 1)
         else:
-            self.frame_count = self._steps + 1 + sum(self._rest)
+            self.frame_count = self._steps + (not self.path.closed) + sum(self._rest)
 
         self.motion = motion or Motion()
         self._progress = self._follow(self.motion)
@@ -244,7 +247,10 @@ class Camera:
         """The degrees by which the picture is turned clockwise at a frame."""
         if self.motion.roll == 0:
             return 0.0
-        whole = self.motion.roll * (self.path.levels - 1)
+        whole = self.motion.roll * len(self.path.log_zooms)
+        if self.path.closed and not self._returns and self.motion.rolled is None:
+            # Whole turns: the next round begins as this one did.
+            whole = math.copysign(max(round(abs(whole) / 360), 1) * 360, whole)
         if self.motion.rolled is not None:
             return whole * float(self.motion.rolled(np.float64(self._checked(frame) / max(self.frame_count - 1, 1))))
         done = self._done(self._checked(frame))
@@ -265,15 +271,15 @@ class Camera:
 
     def _level_at(self, progress: float) -> float:
         """Progress 0..1 of the way, in log zoom, as a zoom in levels."""
-        last = self.path.levels - 1
+        last = len(self.path.log_zooms)
         if last == 0:
             return 0.0
         passed = self._passed[-1] * (1 - progress if self._outward else progress)
         level = min(bisect_right(self._passed, passed) - 1, last - 1)
         t = (passed - self._passed[level]) / self.path.log_zooms[level]
-        if t < _SNAP:
-            return float(level)
-        return float(level + 1) if t > 1 - _SNAP else level + t
+        if t < _SNAP or t > 1 - _SNAP:
+            level, t = level + round(t), 0.0
+        return float(level % self.path.levels) + t
 
     def view(self, frame: int) -> View:
         """The rectangle that a frame shows, in the frame of its level."""

@@ -108,15 +108,18 @@ def _pull(scale: float, turn: float, t: float, entering: bool) -> float:
     return float(0.5 * (high - low) * (_WEIGHTS * rate * weight).sum())
 
 
-def _knots(fixed: list[float]) -> list[float]:
+def _knots(fixed: list[float], closed: bool) -> list[float]:
     """The aim at every level: halfway between the segments that meet there.
 
     A segment that ends at its frame's border can only come to it with its own aim.
     """
-    knots = [fixed[0], *(0.5 * (a + b) for a, b in zip(fixed, fixed[1:])), fixed[-1]]
+    ends = [0.5 * (fixed[0] + fixed[-1])] * 2 if closed else [fixed[0], fixed[-1]]
+    knots = [ends[0], *(0.5 * (a + b) for a, b in zip(fixed, fixed[1:])), ends[1]]
     for i, point in enumerate(fixed):
         if not _BORDER < point < 1 - _BORDER:
             knots[i + 1] = point
+    if closed:
+        knots[0] = knots[-1]
     return knots
 
 
@@ -126,22 +129,23 @@ def _fixed_point(start: float, scale: float) -> float:
 
 
 class CameraPath:
-    """The way through the insets of a geometry, from level 0 whole to level N - 1 whole.
+    """The way through the insets of a geometry, from level 0 whole to level N - 1 whole; through a closed
+    one round and round, level N being level 0 again.
 
     log_zooms: ln of each inset's magnification (geometric mean of both axes).
     """
 
     def __init__(self, geometry: Geometry):
-        self.levels = len(geometry)
-        sizes = [(i.width / geometry.width, i.height / geometry.height) for i in geometry.insets]
-        starts = [(i.left / geometry.width, i.top / geometry.height) for i in geometry.insets]
+        self.levels, self.closed = len(geometry), geometry.closed
+        sizes = [(i.width / geometry.width, i.height / geometry.height) for i in geometry.steps]
+        starts = [(i.left / geometry.width, i.top / geometry.height) for i in geometry.steps]
         self.log_zooms = [-0.5 * (math.log(width) + math.log(height)) for width, height in sizes]
         self.insets = [(*start, *size) for start, size in zip(starts, sizes)]
         self._axes = []
         for axis in (0, 1):
             scales = [size[axis] for size in sizes]
             fixed = [_fixed_point(start[axis], scale) for start, scale in zip(starts, scales)]
-            knots = _knots(fixed) if fixed else []
+            knots = _knots(fixed, self.closed) if fixed else []
             self._axes.append([_Segment.solve(*values) for values in zip(scales, fixed, knots, knots[1:])])
 
     def view(self, zoom: float) -> View:
@@ -149,9 +153,13 @@ class CameraPath:
 
         The view lies inside the frame of level floor(zoom), and is that whole frame where
         zoom is a whole number. The position is smooth in between and across levels.
-        Raises ValueError outside 0..N-1.
+        Raises ValueError outside 0..N-1; round a closed geometry any zoom leads somewhere.
         """
-        if not 0 <= zoom <= self.levels - 1:
+        if self.closed:
+            if not math.isfinite(zoom):
+                raise ValueError(f"zoom must be a finite number of levels, got {zoom:g}.")
+            zoom = zoom % self.levels
+        elif not 0 <= zoom <= self.levels - 1:
             raise ValueError(f"zoom must be from 0 to {self.levels - 1} (levels), got {zoom:g}.")
         level = min(int(zoom), self.levels - 1)
         t = zoom - level
@@ -161,20 +169,23 @@ class CameraPath:
         return View(level, horizontal.start(t), vertical.start(t), horizontal.scale**t, vertical.scale**t)
 
     def inward(self, view: View) -> View:
-        """The same rectangle in the frame of the next level."""
-        left, top, width, height = self.insets[view.level]
+        """The same rectangle in the frame of the next level; after the innermost of a closed geometry that
+        is level 0, which counts as level N here."""
+        left, top, width, height = self.insets[view.level % self.levels]
         place = ((view.left - left) / width, (view.top - top) / height, view.width / width, view.height / height)
         return View(view.level + 1, *place)
 
     def outward(self, view: View) -> View:
-        """The same rectangle in the frame of the level before."""
-        left, top, width, height = self.insets[view.level - 1]
+        """The same rectangle in the frame of the level before; before level 0 of a closed geometry that is
+        the innermost, which counts as level -1 here."""
+        left, top, width, height = self.insets[(view.level - 1) % self.levels]
         place = (left + view.left * width, top + view.top * height, view.width * width, view.height * height)
         return View(view.level - 1, *place)
 
     def aim(self, zoom: float) -> tuple[float, float]:
         """The point (x, y) of the picture, 0..1, that stands still while zooming through `zoom`."""
-        level = min(int(zoom), self.levels - 2)
-        if level < 0:
+        if not self.log_zooms:
             return (0.5, 0.5)
+        zoom = zoom % self.levels if self.closed else zoom
+        level = min(int(zoom), len(self.log_zooms) - 1)
         return tuple(axis[level].aim(zoom - level) for axis in self._axes)

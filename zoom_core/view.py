@@ -154,7 +154,7 @@ class StackRenderer:
         """(first row, [C, rows, canvas width] float32) from top to bottom; a strip is reused."""
         _, _, height, width = self._canvas
         view = self._cropped(self.path.view(zoom))
-        innermost = min(view.level + 1, self.path.levels - 1)
+        innermost = view.level + 1 if self.path.closed else min(view.level + 1, self.path.levels - 1)
         if not math.isfinite(roll):
             raise ValueError(f"roll must be a finite number of degrees, got {roll:g}.")
         if roll % 360 == 0:
@@ -207,9 +207,13 @@ class StackRenderer:
         seen from a level further out where there is one, else moved and made smaller."""
         _, _, height, width = self._canvas
         across, down = across / width, down / height
-        while view.level > 0 and not _holds(view, across, down):
+        # Once round the circle at most: where every level touches the same border, none holds it.
+        outermost = view.level - self.path.levels if self.path.closed else 0
+        while not _holds(view, across, down):
+            if view.level <= outermost:
+                break
             view = self.path.outward(view)
-        if view.level > 0:
+        else:
             return view
         scale = min(1.0, 1 / (view.width * across), 1 / (view.height * down))
         places = []
@@ -217,7 +221,7 @@ class StackRenderer:
             room = 0.5 * size * scale * share
             middle = min(max(start + 0.5 * size, room), 1 - room)
             places.append(middle - 0.5 * size * scale)
-        return View(0, *places, view.width * scale, view.height * scale)
+        return View(view.level, *places, view.width * scale, view.height * scale)
 
     def _cropped(self, view: View) -> View:
         """The middle of a view, in the shape of the canvas."""
@@ -235,7 +239,8 @@ def render_view(stack: ZoomStack, zoom: float, height: int, width: int, fit: str
     """The view of a stack at a real zoom: [C, height, width] float32 in 0..1, on the stack's device.
 
     zoom: in levels; 0 shows level 0 whole, N - 1 the innermost level whole, 1.5 lies halfway in
-    log zoom. fit: see `StackRenderer`. For many views of one size keep a `StackRenderer`.
+    log zoom; of an endless zoom any number, N showing level 0 again. fit: see `StackRenderer`. For
+    many views of one size keep a `StackRenderer`.
     Raises ValueError naming the input.
     """
     return StackRenderer(stack, height, width, fit).render(zoom)
