@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from ..zoom_core import Geometry, IterativeUpdate, LevelConstraint, consolidate
-from ..zoom_core.blending import METHODS
+from ..zoom_core.blending import DEFAULT, METHODS, correlation_length
 from ..zoom_core.consolidation import UPDATES
 from ..zoom_core.photograph import ZoomGuide
 from .spaces import LatentSpace
@@ -23,7 +23,7 @@ CONSISTENCIES = ("latent", "pixel")
 class JointSettings:
     """How levels are made to agree while they are sampled; the inputs of the node of the same names."""
 
-    blending: str = "multi-resolution"
+    blending: str = DEFAULT
     update: str = "joint"
     consistency: str = "latent"
     consistency_every: int = 1
@@ -129,6 +129,14 @@ def anchors_of_kept(kept: KeptParts, held: list[int], loop: bool = False) -> lis
     return anchors
 
 
+def noise_to_signal(model_sampling, sigma: float) -> float:
+    """How much noise a unit of signal has at a model's sigma: that itself, or sigma / (1 - sigma) for flow models."""
+    one, none, at = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64), torch.tensor([sigma])
+    noise = float(model_sampling.noise_scaling(at, one, none))
+    signal = float(model_sampling.noise_scaling(at, none, one))
+    return noise / signal if signal > 0 else math.inf
+
+
 class Agreement:
     """Brings clean estimates to agree, for one sampling run.
 
@@ -192,11 +200,17 @@ class Agreement:
             denoised = torch.lerp(self._latent, denoised, self._mask)
         if self._kept is not None:
             constraints.append(self._kept)
-        return self._space.change(denoised, partial(self._update, constraints))
+        return self._space.change(denoised, partial(self._update, constraints, self._length(sigma)))
 
-    def _update(self, constraints: Sequence, images: torch.Tensor) -> torch.Tensor:
+    def _length(self, sigma: float) -> float:
+        """How far the estimates' errors reach at a sigma, in pixels of the grid where levels agree."""
+        height, width = self._latent.shape[-2:]
+        finer = self._geometry.height / height
+        return finer * correlation_length(noise_to_signal(self._model_sampling, sigma), height, width)
+
+    def _update(self, constraints: Sequence, length: float, images: torch.Tensor) -> torch.Tensor:
         if self._settings.update != "iterative":
-            return consolidate(images, self._geometry, self._settings.blending, constraints)
+            return consolidate(images, self._geometry, self._settings.blending, constraints, length)
         for constraint in constraints:
             images = constraint.before_blending(images)
         images = self._iterative(images)

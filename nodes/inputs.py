@@ -5,7 +5,7 @@ from __future__ import annotations
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from ..zoom_core.blending import METHODS
+from ..zoom_core.blending import DEFAULT, METHODS
 from ..zoom_core.compose import MAX_RAMP, RAMP
 from ..zoom_core.consolidation import UPDATES
 from ..zoom_core.levels import MAX_ZOOM, MIN_ZOOM
@@ -45,12 +45,13 @@ def blending_input(optional: bool = True) -> io.Combo.Input:
     return io.Combo.Input(
         "blending",
         options=list(METHODS),
-        default="multi-resolution",
+        default=DEFAULT,
         advanced=True,
         optional=optional,
         tooltip=(
-            "How levels are brought to agree. multi-resolution is the method; average (blurs deep levels) and none are"
-            " there to compare."
+            "How levels are brought to agree. border keeps each level's own detail and brings together what meets at "
+            "the borders; multi-resolution is the paper's equal mean; average (blurs deep levels) and none are there "
+            "to compare."
         ),
     )
 

@@ -7,7 +7,9 @@ import torch
 from scenes import GEOMETRIES, centroid, consistent_levels, dot, random_levels, uniform
 
 from zoom_core import IterativeUpdate, ZoomLevel, ZoomLevels, blend, consolidate, downscale, render_image
+from zoom_core.blending import METHODS
 
+PAPER = "multi-resolution"
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
 
 
@@ -17,21 +19,23 @@ def fine_band(image: torch.Tensor, zoom: int) -> torch.Tensor:
     return image - coarse.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
 
 
+@pytest.mark.parametrize("method", ["border", PAPER])
 @geometries
-def test_consistent_levels_are_a_fixed_point(geometry):
+def test_consistent_levels_are_a_fixed_point(geometry, method):
     images = consistent_levels(geometry)
-    torch.testing.assert_close(render_image(blend(images, geometry), geometry), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(render_image(blend(images, geometry, method, 6.0), geometry), images, atol=1e-5, rtol=0)
     result = images
     for _ in range(50):
-        result = consolidate(result, geometry)
+        result = consolidate(result, geometry, method, length=6.0)
     torch.testing.assert_close(result, images, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("method", ["border", PAPER])
 @geometries
-def test_consolidated_levels_agree_at_once(geometry):
+def test_consolidated_levels_agree_at_once(geometry, method):
     """One step is enough: a second one finds nothing to change."""
-    once = consolidate(random_levels(geometry), geometry)
-    torch.testing.assert_close(consolidate(once, geometry), once, atol=1e-5, rtol=0)
+    once = consolidate(random_levels(geometry), geometry, method, length=6.0)
+    torch.testing.assert_close(consolidate(once, geometry, method, length=6.0), once, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("zoom", [2, 4])
@@ -39,7 +43,7 @@ def test_averaging_blurs_where_blending_does_not(zoom):
     """Band energy of perfectly good levels: ours keeps all of it, the average loses most of it."""
     geometry = uniform(4, zoom, 64, 64)
     images = consistent_levels(geometry)
-    ours = blend(images, geometry)
+    ours = blend(images, geometry, PAPER)
     average = blend(images, geometry, "average")
     for level in range(1, 4):
         energy, kept, lost = (fine_band(x[level], zoom).square().mean() for x in (images, ours, average))
@@ -53,14 +57,14 @@ def test_low_bands_meet_between_and_the_finest_is_the_fine_levels_alone(zoom):
     geometry = uniform(2, zoom, 48, 48)
     coarse, fine = random_levels(geometry, seed=1)[0], random_levels(geometry, seed=2)[1]
     top, left, height, width = map(int, geometry.insets[0])
-    layers = blend(torch.stack([coarse, fine]), geometry)
+    layers = blend(torch.stack([coarse, fine]), geometry, PAPER)
     low = downscale(layers[1], height, width)
     seen = coarse[:, top : top + height, left : left + width]
     torch.testing.assert_close(low, (seen + downscale(fine, height, width)) / 2, atol=1e-5, rtol=0)
     # Odd within every block, so that D of it is zero: it lies in the finest band alone.
     odd = (torch.arange(48) % zoom - (zoom - 1) / 2) * 0.1
     detail = odd[:, None] + odd
-    with_detail = blend(torch.stack([coarse, fine + detail]), geometry)[1]
+    with_detail = blend(torch.stack([coarse, fine + detail]), geometry, PAPER)[1]
     torch.testing.assert_close(with_detail - layers[1], detail.expand(3, 48, 48), atol=1e-5, rtol=0)
 
 
@@ -68,7 +72,7 @@ def test_a_constant_band_is_the_mean_of_all_levels_that_see_it():
     geometry = uniform(4, 2, 32, 32)
     values = torch.tensor([0.1, 0.9, 0.4, 0.2])
     images = values[:, None, None, None].expand(4, 1, 32, 32).contiguous()
-    layers = blend(images, geometry)
+    layers = blend(images, geometry, PAPER)
     for i in range(4):
         inner = layers[i, 0, 8:24, 8:24] if i == 0 else layers[i, 0]
         torch.testing.assert_close(inner, values[: i + 1].mean().expand_as(inner), atol=1e-5, rtol=0)
@@ -81,7 +85,7 @@ def test_levels_that_see_less_than_a_pixel_do_not_count():
     images = torch.zeros(12, 1, 16, 16)
     images[11] = 1
     # Level 11 is 16 pixels wide in itself, then 8, 4, 2 and 1 further out: five levels see it.
-    torch.testing.assert_close(blend(images, geometry)[11, 0], torch.full((16, 16), 1 / 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(blend(images, geometry, PAPER)[11, 0], torch.full((16, 16), 1 / 5), atol=1e-5, rtol=0)
 
 
 def test_bands_count_the_levels_that_resolve_them():
@@ -93,7 +97,7 @@ def test_bands_count_the_levels_that_resolve_them():
         checker = ((torch.arange(64)[:, None] // block + torch.arange(64) // block) % 2).float() * 2 - 1
         images = torch.zeros(3, 1, 64, 64)
         images[2, 0] = checker
-        result = blend(images, geometry)[2, 0]
+        result = blend(images, geometry, PAPER)[2, 0]
         # Share of the pattern that is left, away from the borders.
         inner = slice(16, 48)
         weights.append(float((result * checker)[inner, inner].mean()))
@@ -113,7 +117,7 @@ def test_what_an_outer_level_adds_lands_where_the_geometry_says(zoom, scaled):
     y, x = inset.top + 0.45 * inset.height + 0.2, inset.left + 0.53 * inset.width - 0.1
     images = torch.zeros(2, 1, geometry.height, geometry.width, dtype=torch.float64)
     images[0, 0] = dot(geometry.height, geometry.width, y, x, sigma=2)
-    row, column = centroid(blend(images, geometry)[1, 0])
+    row, column = centroid(blend(images, geometry, PAPER)[1, 0])
     scale_y, scale_x = geometry.height / inset.height, geometry.width / inset.width
     # 0.01 of the outer level's pixels.
     assert row / scale_y == pytest.approx((y - inset.top), abs=0.01)
@@ -130,8 +134,8 @@ def test_no_blending_only_renders():
 def test_one_level_comes_back_as_it_is():
     geometry = uniform(1, 2, 9, 7)
     images = random_levels(geometry)
-    for method in ("multi-resolution", "average", "none"):
-        assert torch.equal(consolidate(images, geometry, method), images)
+    for method in METHODS:
+        assert torch.equal(consolidate(images, geometry, method, length=3.0), images)
 
 
 def test_sixty_four_levels():
@@ -154,7 +158,7 @@ def test_inputs_are_left_as_they_were():
     geometry = GEOMETRIES["off-centre"]
     images = random_levels(geometry)
     before = images.clone()
-    for method in ("multi-resolution", "average", "none"):
+    for method in METHODS:
         consolidate(images, geometry, method)
     IterativeUpdate(geometry)(images)
     assert torch.equal(images, before)
@@ -174,7 +178,7 @@ def test_iterative_updates_leave_the_levels_in_disagreement():
 
 def test_what_does_not_fit_is_named():
     geometry = uniform(3, 2, 16, 16)
-    with pytest.raises(ValueError, match="blending must be one of multi-resolution, average, none, got 'mean'"):
+    with pytest.raises(ValueError, match="blending must be one of border, multi-resolution, average, none, got 'mean'"):
         blend(torch.rand(3, 1, 16, 16), geometry, "mean")
     with pytest.raises(ValueError, match="images has 2 levels, the geometry has 3"):
         consolidate(torch.rand(2, 1, 16, 16), geometry)

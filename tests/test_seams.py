@@ -41,7 +41,7 @@ def worst_step(stack: ZoomStack, scene: PlaneWaves, zoom_factor: float) -> float
     return 255 * max(steps)
 
 
-@pytest.mark.parametrize("blending", ["multi-resolution", "none"])
+@pytest.mark.parametrize("blending", ["border", "multi-resolution"])
 def test_no_edge_is_left_where_colours_and_places_differ(blending):
     scene, images, levels = misfitting()
     geometry = levels.resolve(SIZE, SIZE)
@@ -50,7 +50,7 @@ def test_no_edge_is_left_where_colours_and_places_differ(blending):
     assert worst_step(stack, scene, 2.0) < 2
 
 
-@pytest.mark.parametrize("blending", ["multi-resolution", "none"])
+@pytest.mark.parametrize("blending", ["border", "multi-resolution"])
 def test_detail_is_kept(blending):
     _, images, levels = misfitting()
     layers = fuse(images, levels.resolve(SIZE, SIZE), blending)
@@ -123,14 +123,14 @@ def test_agreeing_details_are_averaged_and_others_kept():
         return float((change - coarse).std())
 
     changed = fine_detail(blend_agreeing(unlike, geometry, "multi-resolution")[1] - unlike[1])
-    mixed = fine_detail(blend(unlike, geometry)[1] - unlike[1])
+    mixed = fine_detail(blend(unlike, geometry, "multi-resolution")[1] - unlike[1])
     assert changed < 0.15 * mixed
 
 
 def test_progress_is_told_level_by_level_and_can_stop_the_work():
     geometry = GEOMETRIES["whole 2"]
     calls = []
-    fuse(random_levels(geometry), geometry, on_level=lambda: calls.append(1))
+    fuse(random_levels(geometry), geometry, "multi-resolution", on_level=lambda: calls.append(1))
     assert len(calls) == 2 * (len(geometry) - 1)
 
     def stop() -> None:

@@ -5,12 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import pad
 
 from . import axes
 from .axes import Axis
 from .geometry import Geometry
 from .operators import check_levels, compute_dtype
-from .pairs import Pair, inwards
+from .pairs import Pair, inwards, outwards
+
+DEFAULT = "border"
+# At the border of its frame a level gives so much of its own to the level around it: enough that it takes up
+# what goes on across the border, little enough that prompts do not bleed into each other.
+_SHARE = 0.3
+# How far that reaches in, in pixels of each band's own grid, and the step from one band to the next.
+_DEPTH = 2.0
+_BAND_STEP = 4
+# Errors of natural pictures' estimates: pixels at a noise as strong as the signal, the power by which that grows
+# with the noise, and the part of the frame that it never exceeds (pictures have no scale beyond).
+_LENGTH_AT_ONE, _LENGTH_POWER, _LENGTH_OF_FRAME = 2.5, 0.75, 0.25
+
+
+def correlation_length(sigma: float, height: int, width: int) -> float:
+    """How far the error of a clean estimate is alike from pixel to pixel, in pixels of the grid sampled.
+
+    sigma: noise over signal, from 0 on (for flow models t / (1 - t)). A picture of spectrum S under white noise
+    of spectrum N is estimated (Wiener) with an error of spectrum S N / (S + N): white where the picture
+    shows through, and like the picture itself below the frequency at which S = N. For the 1 / f^2.6 of pictures
+    that frequency falls by sigma^0.75.
+    """
+    longest = _LENGTH_OF_FRAME * min(height, width)
+    if sigma <= 0:
+        return 0.0
+    return ((_LENGTH_AT_ONE * sigma**_LENGTH_POWER) ** -2 + longest**-2) ** -0.5
 
 
 def _pyramid_axes(geometry: Geometry, outer: int, height: int, width: int) -> list[tuple[Axis, Axis]]:
@@ -66,9 +92,65 @@ def _mean_of_pictures(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> N
     layers[pair.inner] += (expanded - layers[pair.inner]) * (around / (around + 1))
 
 
+def _at_border(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """[height, width]: 1 at the border, smoothly 0 from `_DEPTH` pixels inside on."""
+    inside = []
+    for size in (height, width):
+        pixel = torch.arange(size, device=like.device, dtype=like.dtype)
+        ramp = (torch.minimum(pixel, size - 1 - pixel) / _DEPTH).clamp(0, 1)
+        inside.append(ramp * ramp * (3 - 2 * ramp))
+    # The product leaves no crease along the diagonals of the corners.
+    return 1 - inside[0][:, None] * inside[1]
+
+
+def _share_at_border(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torch.Tensor:
+    """The inner level meets the one around it near its border, in place; inside it keeps its own.
+
+    Every band of a Laplacian pyramid fades over pixels of its own (Burt and Adelson 1983). Returns what that adds,
+    on the inset's grid.
+    """
+    difference = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
+    reduced, steps = [difference], []
+    while max(reduced[-1].shape[-2:]) > 1:
+        height, width = reduced[-1].shape[-2:]
+        coarse = -(-height // _BAND_STEP), -(-width // _BAND_STEP)
+        steps.append((Axis.of_resize(height, coarse[0]), Axis.of_resize(width, coarse[1])))
+        reduced.append(axes.reduce(reduced[-1], *steps[-1]))
+    correction = _SHARE * reduced[-1]
+    for finer, coarser, step in zip(reduced[-2::-1], reduced[:0:-1], steps[::-1]):
+        band = finer - axes.expand(coarser, *step)
+        correction = axes.expand(correction, *step) + _SHARE * _at_border(*band.shape[-2:], band) * band
+    layers[pair.inner] += pair.expand(correction)
+    return correction
+
+
+def _continue_outwards(layers: torch.Tensor, pair: Pair, length: float) -> None:
+    """The outer level's inset becomes what the inner level shows there, and what is around it follows, in place.
+
+    Inside its inset the outer level has seen the inner one's content with zoom^2 times the noise, so the inner
+    level's word holds there. What that says about the outer level's error is carried on around it by simple
+    kriging: for a covariance exp(-|y| / length) exp(-|x| / length), which is Markov along each axis, the error
+    expected outside is that of the nearest pixel of the inset times exp(-distance / length).
+    """
+    inset = pair.crop(layers[pair.outer])
+    seen = pair.reduce(layers[pair.inner])
+    if length > 0:
+        height, width = layers.shape[-2:]
+        top, left = pair.vertical.start, pair.horizontal.start
+        margins = left, width - left - pair.horizontal.count, top, height - top - pair.vertical.count
+        fade = []
+        for start, axis, size in ((top, pair.vertical, height), (left, pair.horizontal, width)):
+            pixel = torch.arange(size, device=seen.device, dtype=seen.dtype)
+            fade.append(torch.exp(-(pixel - pixel.clamp(start, start + axis.count - 1)).abs() / length))
+        around = pad(seen - inset, margins, mode="replicate")
+        layers[pair.outer].addcmul_(around, fade[0][:, None] * fade[1])
+    inset.copy_(seen)
+
+
 # Each updates the inner level of a pair in place, the one around it being finished, and returns what it
 # added on the inset's grid, where that says all.
 METHODS: dict[str, Callable[[torch.Tensor, Pair, Geometry], torch.Tensor | None] | None] = {
+    "border": _share_at_border,
     "multi-resolution": _mean_of_bands,
     "average": _mean_of_pictures,
     "none": None,
@@ -76,7 +158,7 @@ METHODS: dict[str, Callable[[torch.Tensor, Pair, Geometry], torch.Tensor | None]
 
 
 def blend_pairs(
-    images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution"
+    images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, length: float = 0.0
 ) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
     """`blend`, and what it added to the inner level of each pair, on the grid of the inset.
 
@@ -84,6 +166,8 @@ def blend_pairs(
     """
     if method not in METHODS:
         raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
+    if not length >= 0:
+        raise ValueError(f"length must be a number of pixels from 0 on, got {length}.")
     check_levels(images, geometry, "images")
     layers = images.to(compute_dtype(images), copy=True)
     update, corrections = METHODS[method], {}
@@ -94,24 +178,36 @@ def blend_pairs(
         correction = update(layers, pair, geometry)
         if correction is not None:
             corrections[pair.inner] = pair, correction
+    if method == "border":
+        for pair in outwards(geometry):
+            _continue_outwards(layers, pair, length)
     return layers.to(images.dtype), list(corrections.values())
 
 
-def blend(images: torch.Tensor, geometry: Geometry, method: str = "multi-resolution") -> torch.Tensor:
+def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, length: float = 0.0) -> torch.Tensor:
     """The layers of the zoom stack that best explains N images: [N, C, H, W] -> [N, C, H, W].
 
-    "multi-resolution": layer i is seen by level i and by every level further out, each resolving
+    "border": what several levels show is the innermost one's, who sees it with zoom^2 times the signal; near
+    its border it takes over `_SHARE` of what the level around it shows, band by band, and around its inset
+    the outer level takes up what the inner one shows. The layers are rendered already. length: how
+    far that reaches, in pixels: `correlation_length` for estimates on the way, 0 for finished pictures.
+
+    "multi-resolution", the paper's: layer i is seen by level i and by every level further out, each resolving
     bands of its frame up to its own pixel size. A band is the mean over the levels that resolve
     it: band 0 is level i's alone, band k the mean of k + 1 levels. From the outermost
     inwards, layer i-1 already holds the mean over the k levels before it, so that
 
         L_i = x_i + U( sum_k  k / (k + 1) * band_k( inset of L_{i-1} - D(x_i) ) )
 
-    takes one pyramid a level, and images that already agree come back unchanged whatever the
-    geometry. "average": the mean over all of them at full size, coarse or not (the paper's
-    ablation; it blurs). "none": the images themselves.
+    takes one pyramid a level. At one noise level the outer levels' estimates of what they share are weaker
+    by zoom^2 in power, so that while sampling this mean loses contrast, more with every level.
+
+    "average": the mean over all of them at full size, coarse or not (the paper's ablation; it blurs).
+    "none": the images themselves.
+
+    All are linear, and images that already agree come back unchanged whatever the geometry.
     Round a closed geometry every level has others around it, of which each counts as long as it
     resolves it.
-    Raises ValueError for an unknown method, or where images and geometry do not fit.
+    Raises ValueError for an unknown method, a length below 0, or where images and geometry do not fit.
     """
-    return blend_pairs(images, geometry, method)[0]
+    return blend_pairs(images, geometry, method, length)[0]

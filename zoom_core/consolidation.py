@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .blending import blend
+from .blending import DEFAULT, blend
 from .geometry import Geometry
 from .operators import check_levels, compute_dtype, render_image
 from .pairs import pairs
@@ -18,19 +18,20 @@ UPDATES = ("joint", "iterative")
 def consolidate(
     images: torch.Tensor,
     geometry: Geometry,
-    method: str = "multi-resolution",
+    method: str = DEFAULT,
     constraints: Sequence[LevelConstraint] = (),
+    length: float = 0.0,
 ) -> torch.Tensor:
     """N clean estimates [N, C, H, W] -> N consistent ones [N, C, H, W]: blend, then render.
 
-    method: as for `blend`; "none" only renders. constraints: pictures that hold some of the
+    method, length: as for `blend`; "none" only renders. constraints: pictures that hold some of the
     levels.
     Images that already agree come back unchanged.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
     for constraint in constraints:
         images = constraint.before_blending(images)
-    layers = blend(images, geometry, method)
+    layers = blend(images, geometry, method, length)
     for constraint in constraints:
         layers = constraint.after_blending(layers)
     return render_image(layers, geometry)

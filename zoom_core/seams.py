@@ -10,7 +10,7 @@ from kornia.filters import gaussian_blur2d
 from torch.nn import functional
 
 from .axes import exact_products
-from .blending import blend_pairs
+from .blending import DEFAULT, blend_pairs
 from .geometry import Geometry
 from .pairs import inwards
 
@@ -112,11 +112,12 @@ def blend_agreeing(
 ) -> torch.Tensor:
     """`blend` for pictures that may not fit: [N, C, H, W] float32 -> [N, C, H, W].
 
-    As `blend`, but with "multi-resolution" a band is averaged only where the levels agree on it.
-    Nothing changes for levels that do; sampling has to use the linear `blend`.
+    As `blend`, but with "multi-resolution" a band is averaged only where the levels agree on it, and with
+    "border" every level keeps its own picture: what is left to do at the borders, `feather_seams` does.
+    Nothing changes for levels that agree; sampling has to use the linear `blend`.
     on_level: called after every level but the first.
     """
-    layers, corrections = blend_pairs(images, geometry, method)
+    layers, corrections = blend_pairs(images, geometry, "none" if method == "border" else method)
     for pair, correction in corrections:
         kept = _agreeing(correction, pair.reduce(images[pair.inner])) - correction
         layers[pair.inner] += pair.expand(kept)
@@ -160,7 +161,7 @@ def feather_seams(
 def fuse(
     images: torch.Tensor,
     geometry: Geometry,
-    blending: str = "multi-resolution",
+    blending: str = DEFAULT,
     feather: float = DEFAULT_FEATHER,
     on_level: Callable[[], None] | None = None,
 ) -> torch.Tensor:
