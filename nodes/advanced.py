@@ -4,7 +4,16 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from .agreement import JointSettings
-from .inputs import agreement_inputs, blending_input, cfg_input, guide_input, sampler_name_input, seed_input, vae_input
+from .inputs import (
+    agreement_inputs,
+    blending_input,
+    cfg_input,
+    cfg_interval_inputs,
+    guide_input,
+    sampler_name_input,
+    seed_input,
+    vae_input,
+)
 from .joint import JointGuider, SharedNoise, ZoomSampler
 from .types import CATEGORY, ZoomLevelsType
 
@@ -47,6 +56,7 @@ class ZoomJointGuider(io.ComfyNode):
                         " all. It brings its own prompts and strengths; positive, negative and cfg are then not used."
                     ),
                 ),
+                *cfg_interval_inputs(),
             ],
             outputs=[io.Guider.Output("guider", tooltip="For SamplerCustomAdvanced.")],
         )

@@ -21,7 +21,7 @@ CONSISTENCIES = ("latent", "pixel")
 
 @dataclass(frozen=True)
 class JointSettings:
-    """How levels are made to agree while they are sampled; the inputs of the node of the same names."""
+    """How levels are guided and made to agree while they are sampled; the inputs of the node of the same names."""
 
     blending: str = DEFAULT
     update: str = "joint"
@@ -29,12 +29,15 @@ class JointSettings:
     consistency_every: int = 1
     start_percent: float = 0.0
     end_percent: float = 1.0
+    cfg_start_percent: float = 0.0
+    cfg_end_percent: float = 1.0
 
     def __post_init__(self) -> None:
         for name, known in (("blending", METHODS), ("update", UPDATES), ("consistency", CONSISTENCIES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
         check_percents(self.start_percent, self.end_percent)
+        check_percents(self.cfg_start_percent, self.cfg_end_percent, "cfg_")
         if self.consistency_every < 1:
             raise ValueError(f"consistency_every must be at least 1, got {self.consistency_every}.")
 
@@ -44,12 +47,12 @@ class JointSettings:
         return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
 
-def check_percents(start_percent: float, end_percent: float) -> None:
+def check_percents(start_percent: float, end_percent: float, of: str = "") -> None:
     """Raises ValueError for a part of the sampling that is not given by numbers in 0..1."""
     for name, value in (("start_percent", start_percent), ("end_percent", end_percent)):
         # NaN passes the core's own check of a widget's range.
         if math.isnan(value) or not 0.0 <= value <= 1.0:
-            raise ValueError(f"{name} must be from 0 to 1, got {value}.")
+            raise ValueError(f"{of}{name} must be from 0 to 1, got {value}.")
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,14 @@ class Agreement:
         return tuple(
             float(self._model_sampling.percent_to_sigma(p)) for p in (window.end_percent, window.start_percent)
         )
+
+    def guided(self, sigma: float) -> bool:
+        """Whether cfg counts at this evaluation."""
+        low, high = (
+            float(self._model_sampling.percent_to_sigma(percent))
+            for percent in (self._settings.cfg_end_percent, self._settings.cfg_start_percent)
+        )
+        return low <= sigma <= high
 
     def due(self, sigma: float) -> bool:
         """Whether levels are made to agree at this evaluation, which it counts."""

@@ -112,6 +112,27 @@ def agreement_inputs() -> list:
     ]
 
 
+def cfg_interval_inputs() -> list:
+    """Advanced inputs of everything that guides levels, after all others."""
+    return [
+        percent_input(
+            "cfg_start_percent",
+            0.0,
+            "From which part of the sampling on cfg counts; before it is 1. Strong guidance at the very start makes "
+            "colours and shapes too alike.",
+            advanced=True,
+            optional=True,
+        ),
+        percent_input(
+            "cfg_end_percent",
+            1.0,
+            "Up to which part of the sampling cfg counts; after it is 1. Outside, the negative prompt costs no time.",
+            advanced=True,
+            optional=True,
+        ),
+    ]
+
+
 def zoom_input() -> io.Float.Input:
     """The zoom between neighbouring pictures where no levels say it."""
     return io.Float.Input(

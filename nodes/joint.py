@@ -220,8 +220,6 @@ class JointGuider(comfy.samplers.CFGGuider):
         )
         self._grid = tuple(noise.shape[-2:])
         self._guided = copy.copy(self._guider or comfy.samplers.CFGGuider(self.model_patcher))
-        if self._guider is None:
-            self._guided.set_cfg(self.cfg)
         self._guided.inner_model, self._guided.model_patcher = self.inner_model, self.model_patcher
         self._guided.model_options = self.model_options
         self._guided.conds = self._wide_conds(noise, given, device, denoise_mask, seed)
@@ -267,6 +265,9 @@ class JointGuider(comfy.samplers.CFGGuider):
             )
         sigma = float(timestep.max())
         due = self._agreement.due(sigma)
+        if self._guider is None:
+            # Asked at every evaluation: the core's CFG Override changes it on the way.
+            self._guided.set_cfg(self.cfg if self._agreement.guided(sigma) else 1.0)
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
         comfy.patcher_extension.add_wrapper_with_key(
             comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,

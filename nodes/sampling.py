@@ -8,7 +8,16 @@ import latent_preview
 from comfy_api.v0_0_2 import io
 
 from .agreement import JointSettings
-from .inputs import agreement_inputs, blending_input, cfg_input, guide_input, sampler_name_input, seed_input, vae_input
+from .inputs import (
+    agreement_inputs,
+    blending_input,
+    cfg_input,
+    cfg_interval_inputs,
+    guide_input,
+    sampler_name_input,
+    seed_input,
+    vae_input,
+)
 from .joint import JointGuider, SharedNoise, ZoomSampler
 from .layout import level_latents, resolve, strip
 from .types import CATEGORY, ZoomLevelsType
@@ -85,6 +94,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
                     ),
                 ),
                 *agreement_inputs(),
+                *cfg_interval_inputs(),
             ],
             outputs=[
                 io.Latent.Output("latent", tooltip="A batch with one latent a level."),
