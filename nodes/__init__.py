@@ -1,6 +1,36 @@
 """The pack's nodes, one file per concern."""
 
-from . import advanced, camera, demo, editing, fit, guides, prompts, sampling, stack, stack_files, video, viewer, writer
+from . import (
+    advanced,
+    camera,
+    demo,
+    editing,
+    fit,
+    guides,
+    page,
+    prompts,
+    sampling,
+    stack,
+    stack_files,
+    video,
+    viewer,
+    writer,
+)
 
-PARTS = (prompts, writer, sampling, fit, stack, stack_files, viewer, camera, video, guides, editing, advanced, demo)
+PARTS = (
+    prompts,
+    writer,
+    sampling,
+    fit,
+    stack,
+    stack_files,
+    viewer,
+    page,
+    camera,
+    video,
+    guides,
+    editing,
+    advanced,
+    demo,
+)
 NODES = [node for part in PARTS for node in part.NODES]

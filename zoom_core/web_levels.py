@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from .operators import downscale
-from .path import CameraPath
 from .stack import ZoomStack
 
 DEFAULT_QUALITY = 90
@@ -28,14 +27,17 @@ def _reduced(height: int, width: int, largest_side: int) -> tuple[int, int]:
 def describe(stack: ZoomStack, largest_side: int = MAX_SIDE) -> dict[str, Any]:
     """Sizes of the pictures that `level_webp` gives, prompts, and insets [left, top, width, height] in fractions
     of the level around them."""
-    path = CameraPath(stack.geometry)
+    geometry = stack.geometry
     height, width = _reduced(stack.height, stack.width, largest_side)
     return {
         "version": 1,
         "width": width,
         "height": height,
-        "closed": len(path.insets) == len(stack),
-        "insets": [list(inset) for inset in path.insets],
+        "closed": geometry.closed,
+        "insets": [
+            [i.left / geometry.width, i.top / geometry.height, i.width / geometry.width, i.height / geometry.height]
+            for i in geometry.steps
+        ],
         "levels": [{"prompt": level.prompt} for level in stack.levels],
     }
 

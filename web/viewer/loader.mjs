@@ -14,176 +14,181 @@ const KEEP = 64 << 20;
 const FADE_IN = 220;
 
 export class Levels {
-    /**
-     * @param {import("./geometry.mjs").StackGeometry} geometry
-     * @param {(level: number) => Promise<Blob>} read gives a level's encoded picture, or fails
-     * @param {{onChange: () => void, onThumbnail: (level: number, bitmap: ImageBitmap) => void,
-     *     onMissing: (level: number) => void}} listener
-     */
-    constructor(geometry, read, listener) {
-        this.geometry = geometry;
-        this.read = read;
-        this.listener = listener;
-        this.entries = Array.from({ length: geometry.levels }, () => ({
-            blob: null, picture: null, ready: false, busy: false, missing: false, thumbnail: false, since: 0,
-        }));
-        this.kept = 0;
-        this.bytes = 0;
-        this.lastUsed = 0;
-        this.center = 0;
-        this.working = false;
-        this.closed = false;
-        // Counts the renderers: a picture of an earlier one is worth nothing.
-        this.generation = 0;
-        surface().viewers.add(this);
-    }
+  /**
+   * @param {import("./geometry.mjs").StackGeometry} geometry
+   * @param {(level: number) => Promise<Blob>} read gives a level's encoded picture, or fails
+   * @param {{onChange: () => void, onThumbnail: (level: number, bitmap: ImageBitmap) => void,
+   *     onMissing: (level: number) => void}} listener
+   */
+  constructor(geometry, read, listener) {
+    this.geometry = geometry;
+    this.read = read;
+    this.listener = listener;
+    this.entries = Array.from({ length: geometry.levels }, () => ({
+      blob: null, picture: null, ready: false, busy: false, missing: false, thumbnail: false, since: 0,
+    }));
+    this.kept = 0;
+    this.bytes = 0;
+    this.lastUsed = 0;
+    this.center = 0;
+    this.working = false;
+    this.closed = false;
+    // Counts the renderers: a picture of an earlier one is worth nothing.
+    this.generation = 0;
+    surface().viewers.add(this);
+  }
 
-    /** How many levels either side are kept. */
-    get around() {
-        const one = this.geometry.width * this.geometry.height * 4 * 1.34;
-        return Math.max(1, Math.min(AROUND, Math.floor((BYTES / one - 1) / 2)));
-    }
+  /** How many levels either side are kept. */
+  get around() {
+    const one = this.geometry.width * this.geometry.height * 4 * 1.34;
+    return Math.max(1, Math.min(AROUND, Math.floor((BYTES / one - 1) / 2)));
+  }
 
-    /** Look at a level (its number may go round the circle of an endless stack). */
-    look(level) {
-        this.center = level;
-        this.lastUsed = performance.now();
-        for (const [index, entry] of this.entries.entries()) {
-            if (entry.picture && this.distance(index) > this.around + 1) this.forget(entry);
-        }
-        this.work();
+  /** Look at a level (its number may go round the circle of an endless stack). */
+  look(level) {
+    this.center = level;
+    this.lastUsed = performance.now();
+    for (const [index, entry] of this.entries.entries()) {
+      if (entry.picture && this.distance(index) > this.around + 1) this.forget(entry);
     }
+    this.work();
+  }
 
-    distance(index) {
-        const apart = Math.abs(index - this.geometry.picture(this.center));
-        return this.geometry.closed ? Math.min(apart, this.geometry.levels - apart) : apart;
+  distance(index) {
+    const apart = Math.abs(index - this.geometry.picture(this.center));
+    return this.geometry.closed ? Math.min(apart, this.geometry.levels - apart) : apart;
+  }
+
+  /** The picture of a level and how far it has faded in, or null. */
+  get(level, now) {
+    const entry = this.entries[this.geometry.picture(level)];
+    if (!entry.ready) return null;
+    return { picture: entry.picture, opacity: Math.min(1, (now - entry.since) / FADE_IN) };
+  }
+
+  /** Whether a level is still to come. */
+  awaits(level) {
+    return !this.entries[this.geometry.picture(level)].missing;
+  }
+
+  /** The next level to bring, outermost first among those near enough; then the thumbnails of the others. */
+  next() {
+    const free = ([, entry]) => !entry.missing && !entry.busy;
+    const all = [...this.entries.entries()].filter(free);
+    const near = all.filter(([index, entry]) => !entry.picture && this.distance(index) <= this.around);
+    return near[0] ?? all.find(([, entry]) => !entry.thumbnail) ?? null;
+  }
+
+  async work() {
+    if (this.working || this.closed) return;
+    this.working = true;
+    try {
+      for (let found = this.next(); found && !this.closed; found = this.next()) await this.bring(...found);
+    } finally {
+      this.working = false;
     }
+  }
 
-    /** The picture of a level and how far it has faded in, or null. */
-    get(level, now) {
-        const entry = this.entries[this.geometry.picture(level)];
-        if (!entry.ready) return null;
-        return { picture: entry.picture, opacity: Math.min(1, (now - entry.since) / FADE_IN) };
-    }
-
-    /** The next level to bring, outermost first among those near enough; then the thumbnails of the others. */
-    next() {
-        const free = ([, entry]) => !entry.missing && !entry.busy;
-        const all = [...this.entries.entries()].filter(free);
-        const near = all.filter(([index, entry]) => !entry.picture && this.distance(index) <= this.around);
-        return near[0] ?? all.find(([, entry]) => !entry.thumbnail) ?? null;
-    }
-
-    async work() {
-        if (this.working || this.closed) return;
-        this.working = true;
-        try {
-            for (let found = this.next(); found && !this.closed; found = this.next()) await this.bring(...found);
-        } finally {
-            this.working = false;
-        }
-    }
-
-    async bring(index, entry) {
-        entry.busy = true;
-        const generation = this.generation;
-        try {
-            const blob = entry.blob ?? (await this.read(index));
-            if (this.closed) return;
-            this.keep(entry, blob);
-            await this.showThumbnail(index, entry, blob);
-            if (this.distance(index) > this.around) return;
-            const { renderer } = surface();
-            const { width, height } = this.geometry;
-            const scale = Math.min(1, renderer.largest / Math.max(width, height));
-            const smaller = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale) };
-            const bitmap = await createImageBitmap(blob, {
-                colorSpaceConversion: "none",
-                ...(scale < 1 ? { ...smaller, resizeQuality: "high" } : {}),
-            });
-            if (this.closed || generation !== this.generation) {
-                bitmap.close();
-                return;
-            }
-            await this.fill(entry, renderer.picture(bitmap));
-        } catch (error) {
-            if (this.closed) return;
-            entry.missing = true;
-            this.listener.onMissing(index, error);
-        } finally {
-            entry.busy = false;
-        }
-    }
-
-    fill(entry, picture) {
-        entry.picture = picture;
-        this.count(picture, 1);
-        return new Promise((resolve) => {
-            entry.stop = resolve;
-            surface().fill(picture, () => {
-                if (entry.picture === picture && picture.ready) {
-                    entry.ready = true;
-                    entry.since = performance.now();
-                    this.listener.onChange();
-                }
-                resolve();
-            });
-        });
-    }
-
-    async showThumbnail(index, entry, blob) {
-        if (entry.thumbnail) return;
-        const { width, height } = this.geometry;
-        const scale = THUMBNAIL / Math.min(width, height);
-        const bitmap = await createImageBitmap(blob, {
-            resizeWidth: Math.max(1, Math.round(Math.min(width * scale, 4 * THUMBNAIL))),
-            resizeHeight: Math.max(1, Math.round(Math.min(height * scale, 4 * THUMBNAIL))),
-            resizeQuality: "medium",
-        });
-        entry.thumbnail = true;
-        if (!this.closed) this.listener.onThumbnail(index, bitmap);
+  async bring(index, entry) {
+    entry.busy = true;
+    const generation = this.generation;
+    try {
+      const blob = entry.blob ?? (await this.read(index));
+      if (this.closed) return;
+      this.keep(entry, blob);
+      await this.showThumbnail(index, entry, blob);
+      if (this.distance(index) > this.around) return;
+      const { renderer } = surface();
+      const { width, height } = this.geometry;
+      const scale = Math.min(1, renderer.largest / Math.max(width, height));
+      const smaller = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale) };
+      const bitmap = await createImageBitmap(blob, {
+        colorSpaceConversion: "none",
+        ...(scale < 1 ? { ...smaller, resizeQuality: "high" } : {}),
+      });
+      if (this.closed || generation !== this.generation) {
         bitmap.close();
+        return;
+      }
+      await this.fill(entry, renderer.picture(bitmap));
+    } catch (error) {
+      if (this.closed) return;
+      entry.missing = true;
+      this.listener.onMissing(index, error);
+    } finally {
+      entry.busy = false;
     }
+  }
 
-    keep(entry, blob) {
-        if (entry.blob || this.kept + blob.size > KEEP) return;
-        entry.blob = blob;
-        this.kept += blob.size;
-    }
+  fill(entry, picture) {
+    entry.picture = picture;
+    this.count(picture, 1);
+    return new Promise((resolve) => {
+      entry.stop = resolve;
+      surface().fill(picture, () => {
+        if (entry.picture === picture && picture.ready) {
+          entry.ready = true;
+          entry.since = performance.now();
+          this.listener.onChange();
+        }
+        resolve();
+      });
+    });
+  }
 
-    count(picture, sign) {
-        const bytes = sign * Math.round(picture.width * picture.height * 4 * 1.34);
-        this.bytes += bytes;
-        surface().account(bytes, this);
-    }
+  async showThumbnail(index, entry, blob) {
+    if (entry.thumbnail) return;
+    const { width, height } = this.geometry;
+    const scale = THUMBNAIL / Math.min(width, height);
+    const bitmap = await createImageBitmap(blob, {
+      resizeWidth: Math.max(1, Math.round(Math.min(width * scale, 4 * THUMBNAIL))),
+      resizeHeight: Math.max(1, Math.round(Math.min(height * scale, 4 * THUMBNAIL))),
+      resizeQuality: "medium",
+    });
+    entry.thumbnail = true;
+    if (!this.closed) this.listener.onThumbnail(index, bitmap);
+    bitmap.close();
+  }
 
-    forget(entry) {
-        const { picture } = entry;
-        if (!picture) return;
-        entry.picture = null;
-        entry.ready = false;
-        surface().drop(picture);
-        this.count(picture, -1);
-        picture.free();
-        entry.stop?.();
-    }
+  keep(entry, blob) {
+    if (entry.blob || this.kept + blob.size > KEEP) return;
+    entry.blob = blob;
+    this.kept += blob.size;
+  }
 
-    /** Let go of all pictures; what is drawn stays, and looking again brings them back. */
-    release() {
-        for (const entry of this.entries) this.forget(entry);
-    }
+  count(picture, sign) {
+    const bytes = sign * Math.round(picture.width * picture.height * 4 * 1.34);
+    this.bytes += bytes;
+    surface().account(bytes, this);
+  }
 
-    /** The renderer was lost or is back: make the pictures anew. */
-    onRenderer() {
-        this.generation++;
-        this.release();
-        this.look(this.center);
-        this.listener.onChange();
-    }
+  forget(entry) {
+    const { picture } = entry;
+    if (!picture) return;
+    entry.picture = null;
+    entry.ready = false;
+    surface().drop(picture);
+    this.count(picture, -1);
+    picture.free();
+    entry.stop?.();
+  }
 
-    close() {
-        this.closed = true;
-        this.release();
-        surface().viewers.delete(this);
-    }
+  /** Let go of all pictures; what is drawn stays, and looking again brings them back. */
+  release() {
+    for (const entry of this.entries) this.forget(entry);
+  }
+
+  /** The renderer was lost or is back: make the pictures anew. */
+  onRenderer() {
+    this.generation++;
+    this.release();
+    this.look(this.center);
+    this.listener.onChange();
+  }
+
+  close() {
+    this.closed = true;
+    this.release();
+    surface().viewers.delete(this);
+  }
 }

@@ -6,7 +6,7 @@
  * @typedef {{
  *     takesWheel?: (event: WheelEvent) => boolean,
  *     passOn?: (event: Event) => void,
- *     onRest?: (place: import("./geometry.mjs").Place) => void,
+ *     onRest?: (place: string) => void,
  *     onPlace?: (level: number, rect: {left: number, top: number, width: number, height: number}) => void,
  * }} Host  what a viewer asks of what stands around it
  */
@@ -23,364 +23,377 @@ import { magnification, t } from "./words.mjs";
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 // A view that stood this long (ms) is drawn once more, with the better interpolation.
 const REST = 140;
+// Of a place, in an address: a fraction of a pixel.
+const DIGITS = 7;
 const LONGEST_STEP = 0.1;
 const ICONS = {
-    play: ["M7 4.5v15l12-7.5z", true],
-    pause: ["M7 5h3v14H7zM14 5h3v14h-3z", true],
-    home: ["M4 4h16v16H4zM9 9h6v6H9z", false],
-    fullscreen: ["M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5", false],
-    place: ["M4 4h5M15 4h5v5M4 4v5M20 15v5h-5M9 20H4v-5M12 8v8M8 12h8", false],
+  play: ["M7 4.5v15l12-7.5z", true],
+  pause: ["M7 5h3v14H7zM14 5h3v14h-3z", true],
+  home: ["M4 4h16v16H4zM9 9h6v6H9z", false],
+  fullscreen: ["M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5", false],
+  place: ["M4 4h5M15 4h5v5M4 4v5M20 15v5h-5M9 20H4v-5M12 8v8M8 12h8", false],
 };
 
 export class Viewer {
-    /** @param {HTMLElement} parent where it is put @param {Host} host */
-    constructor(parent, host = {}) {
-        installStyle();
-        this.parent = parent;
-        this.host = host;
-        this.stack = null;
-        this.levels = null;
-        this.frame = 0;
-        this.before = 0;
-        this.movedAt = 0;
-        this.isFine = false;
-        this.build();
-        this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-        this.observer = new ResizeObserver(() => this.resize());
-        this.observer.observe(this.stage);
-        this.say(t("empty"));
-        parent.append(this.root);
-    }
+  /** @param {HTMLElement} parent where it is put @param {Host} host */
+  constructor(parent, host = {}) {
+    installStyle();
+    this.parent = parent;
+    this.host = host;
+    this.stack = null;
+    this.levels = null;
+    this.frame = 0;
+    this.before = 0;
+    this.movedAt = 0;
+    this.isFine = false;
+    this.build();
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(this.stage);
+    this.say(t("empty"));
+    parent.append(this.root);
+  }
 
-    build() {
-        this.root = make("div", "zs-root zs-bare");
-        this.root.dataset.captureWheel = "true";
-        this.stage = make("div", "zs-stage");
-        this.stage.tabIndex = 0;
-        this.stage.setAttribute("role", "application");
-        this.stage.setAttribute("aria-label", t("stage"));
-        this.canvas = make("canvas");
-        this.canvas.setAttribute("aria-hidden", "true");
-        this.context = this.canvas.getContext("2d", { alpha: false });
-        this.message = make("div", "zs-message");
-        this.message.setAttribute("role", "status");
-        this.hint = make("div", "zs-hint");
-        this.hint.textContent = t("click");
-        this.stage.append(this.canvas, this.message, this.hint);
-        this.bar = make("div", "zs-bar");
-        this.playButton = button("play", () => this.toggle());
-        this.speedButton = make("button");
-        this.speedButton.type = "button";
-        this.speedButton.addEventListener("click", () => this.nextSpeed());
-        this.scale = make("span", "zs-scale");
-        this.level = make("span", "zs-level");
-        this.prompt = make("span", "zs-prompt");
-        this.prompt.dir = "auto";
-        const line = make("div");
-        line.append(this.scale, this.level);
-        const read = make("div", "zs-read");
-        read.append(line, this.prompt);
-        this.bar.append(this.playButton, this.speedButton, read);
-        if (this.host.onPlace) this.bar.append(button("place", () => this.placeNext()));
-        this.fullButton = button("fullscreen", () => this.fullScreen());
-        this.bar.append(button("home", () => this.go(0)), this.fullButton);
-        this.live = make("div", "zs-live");
-        this.live.setAttribute("aria-live", "polite");
-        this.bar.addEventListener("pointerdown", (event) => event.stopPropagation());
-        this.bar.addEventListener("mousedown", (event) => event.stopPropagation());
-        this.root.append(this.stage, this.bar, this.live);
-        // Focus is shown to those who move it with the keyboard.
-        this.root.addEventListener("pointerdown", () => this.root.classList.remove("zs-keys"), true);
-        this.root.addEventListener("keydown", () => this.root.classList.add("zs-keys"), true);
-        this.root.addEventListener("keyup", () => this.root.classList.add("zs-keys"), true);
-        this.root.addEventListener("focusin", () => this.showHint());
-        this.root.addEventListener("focusout", () => this.showHint());
-    }
+  build() {
+    this.root = make("div", "zs-root zs-bare");
+    this.root.dataset.captureWheel = "true";
+    this.stage = make("div", "zs-stage");
+    this.stage.tabIndex = 0;
+    this.stage.setAttribute("role", "application");
+    this.stage.setAttribute("aria-label", t("stage"));
+    this.canvas = make("canvas");
+    this.canvas.setAttribute("aria-hidden", "true");
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.message = make("div", "zs-message");
+    this.message.setAttribute("role", "status");
+    this.hint = make("div", "zs-hint");
+    this.hint.textContent = t("click");
+    this.stage.append(this.canvas, this.message, this.hint);
+    this.bar = make("div", "zs-bar");
+    this.playButton = button("play", () => this.toggle());
+    this.speedButton = make("button");
+    this.speedButton.type = "button";
+    this.speedButton.addEventListener("click", () => this.nextSpeed());
+    this.scale = make("span", "zs-scale");
+    this.level = make("span", "zs-level");
+    this.prompt = make("span", "zs-prompt");
+    this.prompt.dir = "auto";
+    const line = make("div");
+    line.append(this.scale, this.level);
+    const read = make("div", "zs-read");
+    read.append(line, this.prompt);
+    this.bar.append(this.playButton, this.speedButton, read);
+    if (this.host.onPlace) this.bar.append(button("place", () => this.placeNext()));
+    this.fullButton = button("fullscreen", () => this.fullScreen());
+    this.bar.append(button("home", () => this.go(0)), this.fullButton);
+    this.live = make("div", "zs-live");
+    this.live.setAttribute("aria-live", "polite");
+    this.bar.addEventListener("pointerdown", (event) => event.stopPropagation());
+    this.bar.addEventListener("mousedown", (event) => event.stopPropagation());
+    this.root.append(this.stage, this.bar, this.live);
+    // Focus is shown to those who move it with the keyboard.
+    this.root.addEventListener("pointerdown", () => this.root.classList.remove("zs-keys"), true);
+    this.root.addEventListener("keydown", () => this.root.classList.add("zs-keys"), true);
+    this.root.addEventListener("keyup", () => this.root.classList.add("zs-keys"), true);
+    this.root.addEventListener("focusin", () => this.showHint());
+    this.root.addEventListener("focusout", () => this.showHint());
+  }
 
-    /**
-     * Show a stack.
-     * @param {Stack} stack
-     * @param {(level: number) => Promise<Blob>} read gives a level's encoded picture
-     * @param {{keep?: boolean}} options keep: stay where the view was, where the new stack has as many levels
-     */
-    show(stack, read, { keep = false } = {}) {
-        const place = keep && this.stack?.levels.length === stack.levels.length ? this.flight.place : null;
-        this.clear();
-        this.stack = stack;
-        this.geometry = new StackGeometry({ ...stack, levels: stack.levels.length });
-        this.flight = new Flight(this.geometry);
-        this.flight.calm = this.calm.matches;
-        this.rail = new Rail(stack.levels.map(({ prompt }) => prompt), (zoom, dragged) => this.slide(zoom, dragged));
-        this.stage.after(this.rail.element);
-        this.levels = new Levels(this.geometry, read, {
-            onChange: () => this.changed(),
-            onThumbnail: (level, bitmap) => {
-                this.rail.show(level, bitmap);
-                this.changed();
-            },
-            onMissing: (level) => this.miss(level),
-        });
-        if (!this.listening) {
-            this.listening = true;
-            attachControls(this.stage, () => this.flight, {
-                takesWheel: (event) => Boolean(this.levels) && (this.dialog || (this.host.takesWheel?.(event) ?? true)),
-                passOn: (event) => this.dialog || this.host.passOn?.(event),
-                onChange: () => this.changed(),
-                toggle: () => this.toggle(),
-                fullScreen: () => this.fullScreen(),
-            });
-        }
-        this.root.classList.remove("zs-bare");
-        this.root.classList.toggle("zs-plain", !stack.levels.some(({ prompt }) => prompt));
-        this.say(t("loading"));
-        this.setSpeed(1);
-        this.showHint();
-        if (place) this.flight.stand(place);
-        this.levels.look(this.flight.place.level);
-        this.resize();
-        this.read();
-    }
-
-    /** Show nothing but words. */
-    clear(words = "") {
-        this.levels?.close();
-        this.rail?.close();
-        this.rail?.element.remove();
-        this.stack = this.levels = this.rail = null;
-        this.drawn = false;
-        this.failed = 0;
-        this.root.classList.add("zs-bare");
-        this.canvas.width = this.canvas.width;
-        this.say(words);
-        this.hint.classList.remove("zs-on");
-    }
-
-    say(words, note = false) {
-        this.message.textContent = words;
-        this.message.classList.toggle("zs-note", note);
-    }
-
-    miss(level) {
-        this.rail.missing(level);
-        this.failed++;
-        if (this.failed === this.stack.levels.length) this.clear(t("gone"));
-        else this.say(t("missing", { level: level + 1 }), true);
-    }
-
-    showHint() {
-        const focused = this.root.contains(document.activeElement);
-        this.hint.classList.toggle("zs-on", Boolean(this.levels && this.host.takesWheel && !focused && !this.dialog));
-    }
-
-    resize() {
-        const ratio = Math.min(devicePixelRatio || 1, 2);
-        const width = Math.round(this.stage.clientWidth * ratio);
-        const height = Math.round(this.stage.clientHeight * ratio);
-        if (!width || !height || !this.levels) return;
-        if (this.canvas.width !== width || this.canvas.height !== height) {
-            this.canvas.width = width;
-            this.canvas.height = height;
-            this.drawn = false;
-        }
-        this.flight.resize(width, height);
+  /**
+   * Show a stack.
+   * @param {Stack} stack
+   * @param {(level: number) => Promise<Blob>} read gives a level's encoded picture
+   * @param {{keep?: boolean}} options keep: stay where the view was, where the new stack has as many levels
+   */
+  show(stack, read, { keep = false } = {}) {
+    const place = keep && this.stack?.levels.length === stack.levels.length ? this.flight.place : null;
+    this.clear();
+    this.stack = stack;
+    this.geometry = new StackGeometry({ ...stack, levels: stack.levels.length });
+    this.flight = new Flight(this.geometry);
+    this.flight.calm = this.calm.matches;
+    this.rail = new Rail(stack.levels.map(({ prompt }) => prompt), (zoom, dragged) => this.slide(zoom, dragged));
+    this.stage.after(this.rail.element);
+    this.levels = new Levels(this.geometry, read, {
+      onChange: () => this.changed(),
+      onThumbnail: (level, bitmap) => {
+        this.rail.show(level, bitmap);
         this.changed();
+      },
+      onMissing: (level) => this.miss(level),
+    });
+    if (!this.listening) {
+      this.listening = true;
+      attachControls(this.stage, () => this.flight, {
+        takesWheel: (event) => Boolean(this.levels) && (this.dialog || (this.host.takesWheel?.(event) ?? true)),
+        passOn: (event) => this.dialog || this.host.passOn?.(event),
+        onChange: () => this.changed(),
+        toggle: () => this.toggle(),
+        fullScreen: () => this.fullScreen(),
+      });
     }
+    this.root.classList.remove("zs-bare");
+    this.root.classList.toggle("zs-plain", !stack.levels.some(({ prompt }) => prompt));
+    this.say(t("loading"));
+    this.setSpeed(1);
+    this.showHint();
+    if (place) this.flight.stand(place);
+    this.levels.look(this.flight.place.level);
+    this.resize();
+    this.read();
+  }
 
-    /** Something is different: draw with the next frame. */
-    changed() {
-        this.isFine = false;
-        this.movedAt = performance.now();
-        if (!this.frame && this.levels) {
-            this.before = 0;
-            this.frame = requestAnimationFrame((now) => this.tick(now));
-        }
-    }
+  /** Show nothing but words. */
+  clear(words = "") {
+    this.levels?.close();
+    this.rail?.close();
+    this.rail?.element.remove();
+    this.stack = this.levels = this.rail = null;
+    this.drawn = false;
+    this.failed = 0;
+    this.root.classList.add("zs-bare");
+    this.canvas.width = this.canvas.width;
+    this.say(words);
+    this.hint.classList.remove("zs-on");
+  }
 
-    tick(now) {
-        this.frame = 0;
-        if (!this.levels) return;
-        const seconds = this.before ? Math.min((now - this.before) / 1000, LONGEST_STEP) : 1 / 60;
-        this.before = now;
-        const level = this.flight.place.level;
-        const moved = this.flight.step(seconds);
-        if (moved) this.movedAt = now;
-        if (this.flight.place.level !== level || moved) this.levels.look(this.flight.place.level);
-        const rested = !moved && now - this.movedAt > REST;
-        const fading = this.draw(now, rested);
-        this.read();
-        if (moved || fading || !rested) this.frame = requestAnimationFrame((next) => this.tick(next));
-        else this.rest();
-    }
+  say(words, note = false) {
+    this.message.textContent = words;
+    this.message.classList.toggle("zs-note", note);
+  }
 
-    /** Draws what there is; gives whether something is still fading in. */
-    draw(now, fine) {
-        const { width, height } = this.canvas;
-        const parts = this.geometry.parts(this.flight.place, width, height);
-        const found = parts.map(({ level, rect }) => ({ level, rect, ...this.levels.get(level, now) }));
-        const first = found.findIndex(({ picture }) => picture);
-        // Until the outermost picture is there, its thumbnail stands for it.
-        if (first !== 0 && this.standIn(found)) return false;
-        if (first < 0) return false;
-        const layers = found.slice(first).filter(({ picture }) => picture);
-        layers[0].opacity = this.drawn ? layers[0].opacity : Math.max(layers[0].opacity, 0.01);
-        const fading = layers.some(({ opacity }) => opacity < 1);
-        const opaque = layers.map((layer, i) => ({ ...layer, opacity: i ? layer.opacity : 1, base: i === 0 }));
-        surface().renderer.draw(this.context, width, height, opaque, fine && !fading);
-        this.drawn = true;
-        this.isFine = fine && !fading;
-        if (!this.failed) this.say("");
-        return fading;
-    }
+  miss(level) {
+    this.rail.missing(level);
+    this.failed++;
+    if (this.failed === this.stack.levels.length) this.clear(t("gone"));
+    else this.say(t("missing", { level: level + 1 }), true);
+  }
 
-    /** Thumbnails in place of pictures that are not there. */
-    standIn(found) {
-        const layers = found
-            .map(({ level, rect }) => ({ rect, thumbnail: this.rail.thumbnail(this.geometry.picture(level)) }))
-            .filter(({ thumbnail }) => thumbnail)
-            .map(({ rect, thumbnail }) => ({
-                rect,
-                opacity: 1,
-                picture: { bitmap: thumbnail, width: thumbnail.width, height: thumbnail.height },
-            }));
-        if (!layers.length) return false;
-        surface().flat.draw(this.context, this.canvas.width, this.canvas.height, layers);
-        return true;
-    }
+  showHint() {
+    const focused = this.root.contains(document.activeElement);
+    this.hint.classList.toggle("zs-on", Boolean(this.levels && this.host.takesWheel && !focused && !this.dialog));
+  }
 
-    /** Where the view is, in words and on the rail. */
-    read() {
-        const { geometry, flight, stack } = this;
-        const zoom = geometry.closed ? mod(flight.zoom, stack.levels.length) : flight.zoom;
-        const count = stack.levels.length;
-        const nearest = geometry.closed
-            ? geometry.picture(Math.round(zoom))
-            : Math.min(Math.max(Math.round(zoom), 0), count - 1);
-        const scale = magnification(geometry.depth({ ...flight.place, level: geometry.picture(flight.place.level) }));
-        const level = t("level", { level: nearest + 1, levels: count });
-        const prompt = stack.levels[nearest].prompt;
-        put(this.scale, scale);
-        put(this.level, level);
-        put(this.prompt, prompt);
-        this.rail.mark(geometry.closed && zoom > count - 0.5 ? zoom - count : zoom, prompt ? `${level}: ${prompt}` : level);
-        if (this.shownPlaying !== flight.playing) {
-            this.shownPlaying = flight.playing;
-            setIcon(this.playButton, flight.playing ? "pause" : "play");
-        }
+  resize() {
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    const width = Math.round(this.stage.clientWidth * ratio);
+    const height = Math.round(this.stage.clientHeight * ratio);
+    if (!width || !height || !this.levels) return;
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      this.canvas.width = width;
+      this.canvas.height = height;
+      this.drawn = false;
     }
+    this.flight.resize(width, height);
+    this.changed();
+  }
 
-    rest() {
-        put(this.live, `${this.scale.textContent}, ${this.level.textContent}: ${this.prompt.textContent.slice(0, 300)}`);
-        this.host.onRest?.(this.flight.place);
+  /** Something is different: draw with the next frame. */
+  changed() {
+    this.isFine = false;
+    this.movedAt = performance.now();
+    delete this.root.dataset.rest;
+    if (!this.frame && this.levels) {
+      this.before = 0;
+      this.frame = requestAnimationFrame((now) => this.tick(now));
     }
+  }
 
-    toggle() {
-        this.flight.play(this.flight.playing ? 0 : this.flight.zoom >= this.flight.last && !this.geometry.closed ? -1 : 1);
-        this.changed();
-    }
+  tick(now) {
+    this.frame = 0;
+    if (!this.levels) return;
+    const seconds = this.before ? Math.min((now - this.before) / 1000, LONGEST_STEP) : 1 / 60;
+    this.before = now;
+    const level = this.flight.place.level;
+    const moved = this.flight.step(seconds);
+    if (moved) this.movedAt = now;
+    if (this.flight.place.level !== level || moved) this.levels.look(this.flight.place.level);
+    const rested = !moved && now - this.movedAt > REST;
+    const fading = this.draw(now, rested);
+    this.read();
+    if (moved || fading || !rested) this.frame = requestAnimationFrame((next) => this.tick(next));
+    else this.rest();
+  }
 
-    setSpeed(speed) {
-        this.flight.speed = speed;
-        this.speedButton.textContent = `${speed}×`;
-        this.speedButton.title = t("speed", { speed });
-        this.speedButton.setAttribute("aria-label", t("speed", { speed }));
-    }
+  /** Draws what there is; gives whether something is still fading in. */
+  draw(now, fine) {
+    const { width, height } = this.canvas;
+    const parts = this.geometry.parts(this.flight.place, width, height);
+    const found = parts.map(({ level, rect }) => ({ level, rect, ...this.levels.get(level, now) }));
+    const first = found.findIndex(({ picture }) => picture);
+    const busy = found.some(({ level, picture }) => !picture && this.levels.awaits(level));
+    this.stage.setAttribute("aria-busy", String(busy));
+    // Until the outermost picture is there, its thumbnail stands for it.
+    if (first !== 0 && this.standIn(found)) return false;
+    if (first < 0) return false;
+    const layers = found.slice(first).filter(({ picture }) => picture);
+    layers[0].opacity = this.drawn ? layers[0].opacity : Math.max(layers[0].opacity, 0.01);
+    const fading = layers.some(({ opacity }) => opacity < 1);
+    const opaque = layers.map((layer, i) => ({ ...layer, opacity: i ? layer.opacity : 1, base: i === 0 }));
+    surface().renderer.draw(this.context, width, height, opaque, fine && !fading);
+    this.drawn = true;
+    this.isFine = fine && !fading;
+    if (!this.failed) this.say("");
+    return fading;
+  }
 
-    nextSpeed() {
-        this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
-    }
+  /** Thumbnails in place of pictures that are not there. */
+  standIn(found) {
+    const layers = found
+      .map(({ level, rect }) => ({ rect, thumbnail: this.rail.thumbnail(this.geometry.picture(level)) }))
+      .filter(({ thumbnail }) => thumbnail)
+      .map(({ rect, thumbnail }) => ({
+        rect,
+        opacity: 1,
+        picture: { bitmap: thumbnail, width: thumbnail.width, height: thumbnail.height },
+      }));
+    if (!layers.length) return false;
+    surface().flat.draw(this.context, this.canvas.width, this.canvas.height, layers);
+    return true;
+  }
 
-    go(zoom) {
-        this.flight.flyTo(zoom);
-        this.changed();
+  /** Where the view is, in words and on the rail. */
+  read() {
+    const { geometry, flight, stack } = this;
+    const zoom = geometry.closed ? mod(flight.zoom, stack.levels.length) : flight.zoom;
+    const count = stack.levels.length;
+    const nearest = geometry.closed
+      ? geometry.picture(Math.round(zoom))
+      : Math.min(Math.max(Math.round(zoom), 0), count - 1);
+    const scale = magnification(geometry.depth({ ...flight.place, level: geometry.picture(flight.place.level) }));
+    const level = t("level", { level: nearest + 1, levels: count });
+    const prompt = stack.levels[nearest].prompt;
+    put(this.scale, scale);
+    put(this.level, level);
+    put(this.prompt, prompt);
+    this.rail.mark(geometry.closed && zoom > count - 0.5 ? zoom - count : zoom, prompt ? `${level}: ${prompt}` : level);
+    if (this.shownPlaying !== flight.playing) {
+      this.shownPlaying = flight.playing;
+      setIcon(this.playButton, flight.playing ? "pause" : "play");
     }
+  }
 
-    slide(zoom, dragged) {
-        if (dragged) this.flight.jump(zoom);
-        else this.flight.flyTo(zoom, 0.35);
-        this.levels.look(this.flight.place.level);
-        this.changed();
-    }
+  rest() {
+    const { level, t: time, x, y } = this.flight.place;
+    this.root.dataset.rest = [level, time, x, y].map((value) => Number(value.toPrecision(DIGITS))).join();
+    put(this.live, `${this.scale.textContent}, ${this.level.textContent}: ${this.prompt.textContent.slice(0, 300)}`);
+    this.host.onRest?.(this.root.dataset.rest);
+  }
 
-    /** Offer the middle of what is seen as the place of the next level. */
-    placeNext() {
-        const { place } = this.flight;
-        const { picture } = this.geometry;
-        const rect = this.geometry.rect(place, this.geometry.shares(this.canvas.width, this.canvas.height));
-        this.host.onPlace(picture.call(this.geometry, place.level), rect);
-    }
+  toggle() {
+    this.flight.play(this.flight.playing ? 0 : this.flight.zoom >= this.flight.last && !this.geometry.closed ? -1 : 1);
+    this.changed();
+  }
 
-    /** The picture in a dialog as large as the window, or back. */
-    fullScreen() {
-        if (this.dialog) {
-            this.dialog.close();
-            return;
-        }
-        const dialog = make("dialog", "zs-dialog");
-        this.dialog = dialog;
-        dialog.setAttribute("aria-label", t("fullscreen"));
-        document.body.append(dialog);
-        dialog.append(this.root);
-        dialog.addEventListener("close", () => {
-            this.parent.append(this.root);
-            dialog.remove();
-            this.dialog = null;
-            setLabel(this.fullButton, "fullscreen");
-            this.showHint();
-            this.fullButton.focus({ preventScroll: true });
-        });
-        for (const name of ["keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy"]) {
-            dialog.addEventListener(name, (event) => event.stopPropagation());
-        }
-        dialog.showModal();
-        setLabel(this.fullButton, "leave");
-        this.stage.focus({ preventScroll: true });
-        this.showHint();
-    }
+  setSpeed(speed) {
+    this.flight.speed = speed;
+    this.speedButton.textContent = `${speed}×`;
+    this.speedButton.title = t("speed", { speed });
+    this.speedButton.setAttribute("aria-label", t("speed", { speed }));
+  }
 
-    close() {
-        this.dialog?.close();
-        cancelAnimationFrame(this.frame);
-        this.observer.disconnect();
-        this.clear();
-        this.root.remove();
+  nextSpeed() {
+    this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
+  }
+
+  go(zoom) {
+    this.flight.flyTo(zoom);
+    this.changed();
+  }
+
+  /** @param {import("./geometry.mjs").Place} place */
+  stand(place) {
+    this.flight.stand(place);
+    this.levels.look(this.flight.place.level);
+    this.changed();
+  }
+
+  slide(zoom, dragged) {
+    if (dragged) this.flight.jump(zoom);
+    else this.flight.flyTo(zoom, 0.35);
+    this.levels.look(this.flight.place.level);
+    this.changed();
+  }
+
+  /** Offer the middle of what is seen as the place of the next level. */
+  placeNext() {
+    const { place } = this.flight;
+    const rect = this.geometry.rect(place, this.geometry.shares(this.canvas.width, this.canvas.height));
+    this.host.onPlace(this.geometry.picture(place.level), rect);
+  }
+
+  /** The picture in a dialog as large as the window, or back. */
+  fullScreen() {
+    if (this.dialog) {
+      this.dialog.close();
+      return;
     }
+    const dialog = make("dialog", "zs-dialog");
+    this.dialog = dialog;
+    dialog.setAttribute("aria-label", t("fullscreen"));
+    document.body.append(dialog);
+    dialog.append(this.root);
+    dialog.addEventListener("close", () => {
+      this.parent.append(this.root);
+      dialog.remove();
+      this.dialog = null;
+      setLabel(this.fullButton, "fullscreen");
+      this.showHint();
+      this.fullButton.focus({ preventScroll: true });
+    });
+    for (const name of ["keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy"]) {
+      dialog.addEventListener(name, (event) => event.stopPropagation());
+    }
+    dialog.showModal();
+    setLabel(this.fullButton, "leave");
+    this.stage.focus({ preventScroll: true });
+    this.showHint();
+  }
+
+  close() {
+    this.dialog?.close();
+    cancelAnimationFrame(this.frame);
+    this.observer.disconnect();
+    this.clear();
+    this.root.remove();
+  }
 }
 
 function make(tag, className = "") {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    return element;
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  return element;
 }
 
 function button(icon, onClick) {
-    const element = make("button");
-    element.type = "button";
-    setIcon(element, icon);
-    element.addEventListener("click", onClick);
-    return element;
+  const element = make("button");
+  element.type = "button";
+  setIcon(element, icon);
+  element.addEventListener("click", onClick);
+  return element;
 }
 
 function setIcon(element, icon) {
-    const [path, solid] = ICONS[icon];
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 24 24");
-    svg.setAttribute("aria-hidden", "true");
-    if (solid) svg.classList.add("zs-solid");
-    const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    shape.setAttribute("d", path);
-    svg.append(shape);
-    element.replaceChildren(svg);
-    setLabel(element, icon);
+  const [path, solid] = ICONS[icon];
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  if (solid) svg.classList.add("zs-solid");
+  const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  shape.setAttribute("d", path);
+  svg.append(shape);
+  element.replaceChildren(svg);
+  setLabel(element, icon);
 }
 
 function setLabel(element, key) {
-    element.title = t(key);
-    element.setAttribute("aria-label", t(key));
+  element.title = t(key);
+  element.setAttribute("aria-label", t(key));
 }
 
 /** Write words where they changed; a document's layout is not disturbed by the same words again. */
 function put(element, words) {
-    if (element.textContent !== words) element.textContent = words;
+  if (element.textContent !== words) element.textContent = words;
 }
 
 const mod = (value, by) => ((value % by) + by) % by;

@@ -2,53 +2,53 @@
 
 /** @type {Record<string, Record<string, string>>} */
 export const WORDS = {
-    en: {
-        stage: "Zoom view. Arrow keys move, plus and minus zoom, space plays, F is full screen.",
-        rail: "Levels",
-        level: "level {level} of {levels}",
-        scale: "{scale} times",
-        play: "Play",
-        pause: "Pause",
-        speed: "Speed {speed} times",
-        home: "Whole first level",
-        fullscreen: "Full screen",
-        leave: "Leave full screen",
-        place: "Put the next level here",
-        loading: "Loading",
-        empty: "Run the workflow to fly through its zoom.",
-        gone: "The pictures are gone. Run the workflow again.",
-        missing: "Level {level} could not be loaded. Run the workflow again.",
-        sampling: "Sampling",
-        click: "Click to zoom with the wheel",
-    },
+  en: {
+    stage: "Zoom view. Arrow keys move, plus and minus zoom, space plays, F is full screen.",
+    rail: "Levels",
+    level: "level {level} of {levels}",
+    scale: "{scale} times",
+    play: "Play",
+    pause: "Pause",
+    speed: "Speed {speed} times",
+    home: "Whole first level",
+    fullscreen: "Full screen",
+    leave: "Leave full screen",
+    place: "Put the next level here",
+    loading: "Loading",
+    empty: "Run the workflow to fly through its zoom.",
+    gone: "The pictures are gone. Run the workflow again.",
+    missing: "Level {level} could not be loaded. Run the workflow again.",
+    sampling: "Sampling",
+    click: "Click to zoom with the wheel",
+  },
 };
 
 let table = WORDS.en;
 
 /** Choose a language, such as "fr" or "pt-BR". */
 export function speak(language) {
-    table = WORDS[language] ?? WORDS[language.split("-")[0]] ?? WORDS.en;
+  table = WORDS[language] ?? WORDS[language.split("-")[0]] ?? WORDS.en;
 }
 
 /** The words for a key, with {names} filled in. @param {string} key @param {Record<string, string | number>} values */
 export function t(key, values = {}) {
-    const words = table[key] ?? WORDS.en[key] ?? key;
-    return words.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  const words = table[key] ?? WORDS.en[key] ?? key;
+  return words.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
 const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /** A magnification for reading: "× 4,096", "× 3.2 · 10¹²". @param {number} log its natural logarithm */
 export function magnification(log) {
-    const value = Math.exp(log);
-    if (value < 0.995) return `× ${value.toFixed(2)}`;
-    if (value < 9.95) return `× ${value.toFixed(1).replace(/\.0$/, "")}`;
-    if (value < 999_999.5) return `× ${Math.round(value).toLocaleString("en-US")}`;
-    let power = Math.floor(log / Math.LN10 + 1e-9);
-    let digits = Math.exp(log - power * Math.LN10);
-    if (digits >= 9.95) {
-        digits = 1;
-        power++;
-    }
-    return `× ${digits.toFixed(1)} · 10${[...String(power)].map((digit) => DIGITS[Number(digit)]).join("")}`;
+  const value = Math.exp(log);
+  if (value < 0.995) return `× ${value.toFixed(2)}`;
+  if (value < 9.95) return `× ${value.toFixed(1).replace(/\.0$/, "")}`;
+  if (value < 999_999.5) return `× ${Math.round(value).toLocaleString("en-US")}`;
+  let power = Math.floor(log / Math.LN10 + 1e-9);
+  let digits = Math.exp(log - power * Math.LN10);
+  if (digits >= 9.95) {
+    digits = 1;
+    power++;
+  }
+  return `× ${digits.toFixed(1)} · 10${[...String(power)].map((digit) => DIGITS[Number(digit)]).join("")}`;
 }

@@ -1,0 +1,91 @@
+"""ZoomStackPage: a stack as one HTML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import folder_paths
+from comfy_api.v0_0_2 import io, ui
+from server import PromptServer
+
+from ..zoom_core import files
+from ..zoom_core.page import DEFAULT_QUALITY, bundle, page
+from ..zoom_core.web_levels import describe
+from .types import CATEGORY, ZoomStackType
+from .viewer import encoded_levels, picture_inputs
+
+MODULES = Path(__file__).resolve().parent.parent / "web" / "viewer"
+
+
+class ZoomStackPage(io.ComfyNode):
+    """Takes a zoom along as one file that opens in any browser."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        quality, largest_side = picture_inputs(DEFAULT_QUALITY)
+        return io.Schema(
+            node_id="ZoomStackPage",
+            display_name="Save Zoom Page",
+            category=CATEGORY,
+            description=(
+                "Saves a zoom as one HTML file with its viewer inside: opens by double click, offline, on any screen."
+            ),
+            search_aliases=["export html", "share zoom", "zoom web page", "deep zoom viewer"],
+            inputs=[
+                ZoomStackType.Input("stack", tooltip="The stack to save, from Zoom Stack Render."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="zoom_stack/zoom",
+                    tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten.",
+                ),
+                io.String.Input("title", default="", tooltip="What stands above the zoom and in the browser's tab."),
+                io.Boolean.Input(
+                    "prompts",
+                    default=True,
+                    optional=True,
+                    tooltip="Show each level's prompt beside it. Off: the page does not hold them.",
+                ),
+                io.String.Input(
+                    "license",
+                    default="",
+                    optional=True,
+                    tooltip="A line about whose picture this is and what others may do with it, as you write it.",
+                ),
+                quality,
+                largest_side,
+            ],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        stack,
+        filename_prefix,
+        title,
+        prompts=True,
+        license="",
+        quality=DEFAULT_QUALITY,
+        largest_side=4096,
+    ) -> io.NodeOutput:
+        description = describe(stack, largest_side)
+        if not prompts:
+            description["levels"] = [{"prompt": ""} for _ in description["levels"]]
+        script = bundle({path.stem: path.read_text("utf-8") for path in MODULES.glob("*.mjs")})
+        text = page(description, encoded_levels(stack, quality, largest_side), script, title, license)
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), stack.width, stack.height
+        )
+        with files.part_in(folder, ".html") as part:
+            part.write_text(text, "utf-8", newline="\n")
+            path = files.publish_new(part, lambda number: f"{name or 'zoom'}_{number:05}_.html", counter)
+        said = f"Saved {os.path.join(subfolder, path.name)} ({path.stat().st_size / 1e6:.1f} MB)"
+        if PromptServer.instance is not None:
+            PromptServer.instance.send_progress_text(said, cls.hidden.unique_id)
+        saved = ui.SavedResult(path.name, subfolder, io.FolderType.output)
+        return io.NodeOutput(ui={"zoom_page": [saved], "text": [said]})
+
+
+NODES = [ZoomStackPage]

@@ -1,0 +1,81 @@
+"""Browser and stacks for the viewer's tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
+from zoom_core.page import bundle, page
+from zoom_core.seams import fuse
+from zoom_core.web_levels import describe, level_webp
+
+PACK = Path(__file__).resolve().parent.parent
+PICTURES = sorted((PACK / "workflows" / "input").glob("zoom-*.jpg"))
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+# Software WebGL: without a graphics card there is no other.
+ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+# What software WebGL says about itself, whoever draws.
+DRIVER = "GL Driver Message"
+
+
+@contextmanager
+def browser(arguments: list[str] = ARGUMENTS) -> Iterator:
+    """A headless Chromium with WebGL; skips where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: run `python run.py test`")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with api.sync_playwright() as driver:
+        try:
+            chromium = driver.chromium.launch(executable_path=found, args=arguments)
+        except api.Error as error:
+            pytest.skip(f"needs a Chromium browser ({', '.join(BROWSERS)}): {error.message.splitlines()[0]}")
+        yield chromium
+        chromium.close()
+
+
+def watched(page, ours=("zs-", "zoom", "viewer", ".mjs", "file:")) -> list[str]:
+    """What goes wrong on a page from now on: uncaught errors, and errors and warnings of our modules."""
+    problems: list[str] = []
+
+    def on_console(message) -> None:
+        place = message.location.get("url", "") + message.text
+        if message.type in ("error", "warning") and DRIVER not in message.text and any(o in place for o in ours):
+            problems.append(f"{message.type}: {message.text}")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    return problems
+
+
+def picture_stack(prompts: list[str] | None = None, size: int | None = None) -> ZoomStack:
+    """The six pictures that come with the pack, fused to one stack of zoom 4."""
+    images = []
+    for path in PICTURES:
+        with Image.open(path) as picture:
+            picture = picture.convert("RGB")
+            if size:
+                picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+            images.append(torch.from_numpy(np.asarray(picture, np.float32) / 255).movedim(-1, 0))
+    layers = torch.stack(images)
+    prompts = prompts or [path.stem for path in PICTURES]
+    levels = ZoomLevels(ZoomLevel(prompt, zoom=4.0) for prompt in prompts)
+    geometry = levels.resolve(*layers.shape[-2:])
+    return ZoomStack(fuse(layers, geometry, "multi-resolution", 20.0), geometry, levels)
+
+
+def script() -> str:
+    return bundle({path.stem: path.read_text("utf-8") for path in (PACK / "web" / "viewer").glob("*.mjs")})
+
+
+def write_page(path: Path, stack: ZoomStack, quality: int = 90, **words: str) -> str:
+    """A page of a stack at `path`; gives its address."""
+    levels = [level_webp(layer, quality) for layer in stack.layers]
+    path.write_text(page(describe(stack), levels, script(), **words), "utf-8")
+    return path.as_uri()
