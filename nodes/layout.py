@@ -138,9 +138,15 @@ def split(wide: torch.Tensor, count: int) -> torch.Tensor:
     return torch.cat(wide.chunk(count, dim=-1))
 
 
+def strip_columns(count: int) -> int:
+    """In how many columns `strip` shows `count` levels."""
+    rows = -(-count // STRIP)
+    return -(-count // rows)
+
+
 def strip(levels: torch.Tensor) -> torch.Tensor:
     """[N, C, .., H, W] -> one picture [1, C, .., rows * H, columns * W] of all levels, for previews."""
-    rows = -(-levels.shape[0] // STRIP)
-    columns = -(-levels.shape[0] // rows)
+    columns = strip_columns(levels.shape[0])
+    rows = -(-levels.shape[0] // columns)
     filled = torch.cat([levels, levels.new_zeros(rows * columns - levels.shape[0], *levels.shape[1:])])
     return torch.cat([torch.cat(row.split(1), dim=-1) for row in filled.split(columns)], dim=-2)

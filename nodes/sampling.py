@@ -19,7 +19,8 @@ from .inputs import (
     vae_input,
 )
 from .joint import JointGuider, SharedNoise, ZoomSampler
-from .layout import level_latents, resolve, strip
+from .layout import level_latents, resolve, strip, strip_columns
+from .live import announce
 from .types import CATEGORY, ZoomLevelsType
 
 
@@ -134,6 +135,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
                 f"scheduler {given['scheduler']} has no schedule of {given['steps']} steps (it gives NaN): take more "
                 "steps or another scheduler."
             )
+        announce(levels, resolve(levels, latent["samples"]), strip_columns(len(levels)))
         samples = guider.sample(
             noise,
             latent["samples"],

@@ -31,7 +31,7 @@ def picture_inputs(quality: int = DEFAULT_QUALITY) -> list:
             min=1,
             max=LOSSLESS,
             optional=True,
-            tooltip="Quality of the pictures, as in WebP: 90 is hard to tell from the original, 100 is lossless.",
+            tooltip="Quality of the pictures, as in WebP: 95 is hard to tell from the original, 100 is lossless.",
         ),
         io.Int.Input(
             "largest_side",

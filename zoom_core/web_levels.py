@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import torch
 
+from .geometry import Geometry
+from .levels import ZoomLevels
 from .operators import downscale
 from .stack import ZoomStack
 
-DEFAULT_QUALITY = 90
+DEFAULT_QUALITY = 95
 LOSSLESS = 100
 # What WebP can hold is 16383; no browser's graphics take more than this.
 MAX_SIDE = 8192
@@ -24,22 +26,26 @@ def _reduced(height: int, width: int, largest_side: int) -> tuple[int, int]:
     return max(1, math.floor(height * share + 1e-6)), max(1, math.floor(width * share + 1e-6))
 
 
-def describe(stack: ZoomStack, largest_side: int = MAX_SIDE) -> dict[str, Any]:
-    """Sizes of the pictures that `level_webp` gives, prompts, and insets [left, top, width, height] in fractions
-    of the level around them."""
-    geometry = stack.geometry
-    height, width = _reduced(stack.height, stack.width, largest_side)
+def describe_levels(levels: ZoomLevels, geometry: Geometry) -> dict[str, Any]:
+    """Sizes in pixels, prompts, and insets [left, top, width, height] in fractions of the level around them;
+    those of an endless zoom are one more, and `closed`."""
     return {
         "version": 1,
-        "width": width,
-        "height": height,
+        "width": geometry.width,
+        "height": geometry.height,
         "closed": geometry.closed,
         "insets": [
             [i.left / geometry.width, i.top / geometry.height, i.width / geometry.width, i.height / geometry.height]
             for i in geometry.steps
         ],
-        "levels": [{"prompt": level.prompt} for level in stack.levels],
+        "levels": [{"prompt": level.prompt} for level in levels],
     }
+
+
+def describe(stack: ZoomStack, largest_side: int = MAX_SIDE) -> dict[str, Any]:
+    """`describe_levels` of a stack, with the sizes of the pictures that `level_webp` gives."""
+    height, width = _reduced(stack.height, stack.width, largest_side)
+    return {**describe_levels(stack.levels, stack.geometry), "width": width, "height": height}
 
 
 def level_webp(layer: torch.Tensor, quality: int = DEFAULT_QUALITY, largest_side: int = MAX_SIDE) -> bytes:

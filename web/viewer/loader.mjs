@@ -16,7 +16,7 @@ const FADE_IN = 220;
 export class Levels {
   /**
    * @param {import("./geometry.mjs").StackGeometry} geometry
-   * @param {(level: number) => Promise<Blob>} read gives a level's encoded picture, or fails
+   * @param {(level: number) => Promise<Blob | ImageBitmapSource>} read gives a level's picture, or fails
    * @param {{onChange: () => void, onThumbnail: (level: number, bitmap: ImageBitmap) => void,
    *     onMissing: (level: number) => void}} listener
    */
@@ -25,7 +25,8 @@ export class Levels {
     this.read = read;
     this.listener = listener;
     this.entries = Array.from({ length: geometry.levels }, () => ({
-      blob: null, picture: null, ready: false, busy: false, missing: false, thumbnail: false, since: 0,
+      blob: null, picture: null, coming: null, busy: false, missing: false, since: 0,
+      version: 0, thumbnail: 0,
     }));
     this.kept = 0;
     this.bytes = 0;
@@ -35,6 +36,8 @@ export class Levels {
     this.closed = false;
     // Counts the renderers: a picture of an earlier one is worth nothing.
     this.generation = 0;
+    // Counts what the levels show: pictures of an earlier version stay until the newer ones are there.
+    this.version = 1;
     surface().viewers.add(this);
   }
 
@@ -49,8 +52,16 @@ export class Levels {
     this.center = level;
     this.lastUsed = performance.now();
     for (const [index, entry] of this.entries.entries()) {
-      if (entry.picture && this.distance(index) > this.around + 1) this.forget(entry);
+      if ((entry.picture || entry.coming) && this.distance(index) > this.around + 1) this.forget(entry);
     }
+    this.work();
+  }
+
+  /** The levels show something new. */
+  replace(read) {
+    this.read = read;
+    this.version++;
+    for (const entry of this.entries) entry.missing = false;
     this.work();
   }
 
@@ -62,7 +73,7 @@ export class Levels {
   /** The picture of a level and how far it has faded in, or null. */
   get(level, now) {
     const entry = this.entries[this.geometry.picture(level)];
-    if (!entry.ready) return null;
+    if (!entry.picture) return null;
     return { picture: entry.picture, opacity: Math.min(1, (now - entry.since) / FADE_IN) };
   }
 
@@ -75,8 +86,8 @@ export class Levels {
   next() {
     const free = ([, entry]) => !entry.missing && !entry.busy;
     const all = [...this.entries.entries()].filter(free);
-    const near = all.filter(([index, entry]) => !entry.picture && this.distance(index) <= this.around);
-    return near[0] ?? all.find(([, entry]) => !entry.thumbnail) ?? null;
+    const near = all.filter(([index, entry]) => entry.version !== this.version && this.distance(index) <= this.around);
+    return near[0] ?? all.find(([, entry]) => entry.thumbnail !== this.version) ?? null;
   }
 
   async work() {
@@ -91,12 +102,13 @@ export class Levels {
 
   async bring(index, entry) {
     entry.busy = true;
-    const generation = this.generation;
+    const { generation, version } = this;
     try {
-      const blob = entry.blob ?? (await this.read(index));
+      const known = entry.blob?.version === version ? entry.blob.data : null;
+      const blob = known ?? (await this.read(index));
       if (this.closed) return;
-      this.keep(entry, blob);
-      await this.showThumbnail(index, entry, blob);
+      this.keep(entry, blob, version);
+      await this.showThumbnail(index, entry, blob, version);
       if (this.distance(index) > this.around) return;
       const { renderer } = surface();
       const { width, height } = this.geometry;
@@ -110,7 +122,7 @@ export class Levels {
         bitmap.close();
         return;
       }
-      await this.fill(entry, renderer.picture(bitmap));
+      await this.fill(entry, renderer.picture(bitmap), version);
     } catch (error) {
       if (this.closed) return;
       entry.missing = true;
@@ -120,15 +132,19 @@ export class Levels {
     }
   }
 
-  fill(entry, picture) {
-    entry.picture = picture;
+  fill(entry, picture, version) {
+    entry.coming = picture;
     this.count(picture, 1);
     return new Promise((resolve) => {
       entry.stop = resolve;
       surface().fill(picture, () => {
-        if (entry.picture === picture && picture.ready) {
-          entry.ready = true;
-          entry.since = performance.now();
+        if (entry.coming === picture && picture.ready) {
+          const before = entry.picture;
+          if (before) this.free(before);
+          else entry.since = performance.now();
+          entry.coming = null;
+          entry.picture = picture;
+          entry.version = version;
           this.listener.onChange();
         }
         resolve();
@@ -136,8 +152,8 @@ export class Levels {
     });
   }
 
-  async showThumbnail(index, entry, blob) {
-    if (entry.thumbnail) return;
+  async showThumbnail(index, entry, blob, version) {
+    if (entry.thumbnail === version) return;
     const { width, height } = this.geometry;
     const scale = THUMBNAIL / Math.min(width, height);
     const bitmap = await createImageBitmap(blob, {
@@ -145,15 +161,17 @@ export class Levels {
       resizeHeight: Math.max(1, Math.round(Math.min(height * scale, 4 * THUMBNAIL))),
       resizeQuality: "medium",
     });
-    entry.thumbnail = true;
+    entry.thumbnail = version;
     if (!this.closed) this.listener.onThumbnail(index, bitmap);
     bitmap.close();
   }
 
-  keep(entry, blob) {
-    if (entry.blob || this.kept + blob.size > KEEP) return;
-    entry.blob = blob;
-    this.kept += blob.size;
+  keep(entry, data, version) {
+    if (entry.blob) this.kept -= entry.blob.data.size;
+    entry.blob = null;
+    if (!(data instanceof Blob) || this.kept + data.size > KEEP) return;
+    entry.blob = { data, version };
+    this.kept += data.size;
   }
 
   count(picture, sign) {
@@ -162,14 +180,18 @@ export class Levels {
     surface().account(bytes, this);
   }
 
-  forget(entry) {
-    const { picture } = entry;
-    if (!picture) return;
-    entry.picture = null;
-    entry.ready = false;
+  free(picture) {
     surface().drop(picture);
     this.count(picture, -1);
     picture.free();
+  }
+
+  forget(entry) {
+    for (const picture of [entry.picture, entry.coming]) {
+      if (picture) this.free(picture);
+    }
+    entry.picture = entry.coming = null;
+    entry.version = 0;
     entry.stop?.();
   }
 

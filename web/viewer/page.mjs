@@ -22,11 +22,13 @@ function placeInAddress() {
 export function openPage() {
   speak(navigator.language);
   const stack = JSON.parse(document.getElementById("stack").textContent);
-  let written = location.hash;
+  let written = "";
   const viewer = new Viewer(document.getElementById("zoom"), {
     onRest: (place) => {
+      // Only where the view has moved: an address that was just typed is not overwritten.
+      if (written === `#at=${place}`) return;
       written = `#at=${place}`;
-      if (location.hash !== written) history.replaceState(null, "", written);
+      history.replaceState(null, "", written);
     },
   });
   viewer.root.classList.add("zs-wide");
@@ -36,6 +38,7 @@ export function openPage() {
     if (place && viewer.geometry.has(place.level)) viewer.stand(place);
   };
   restore();
+  written = `#at=${viewer.placeText}`;
   addEventListener("hashchange", () => {
     if (location.hash !== written) restore();
   });

@@ -273,8 +273,9 @@ export class WebGLRenderer {
       gl.scissor(from[0], from[1], to[0] - from[0], to[1] - from[1]);
       const step = Math.sqrt((rect.width * picture.width * rect.height * picture.height) / (width * height));
       const lod = Math.min(Math.max(0, Math.floor(Math.log2(step))), picture.lods);
-      const ratio = Math.max(1, step / 2 ** lod);
-      // Linear interpolation blurs a little by itself: less of the coarser mipmap, even less than none.
+      // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,
+      // which blurs by itself, by a little more.
+      const ratio = Math.max(0.5, step / 2 ** lod);
       const coarse = lod < picture.lods ? (ratio * ratio - 1) / 3 - (fine ? 0 : 0.2) : 0;
       gl.bindTexture(gl.TEXTURE_2D, picture.texture);
       gl.uniform4f(at.rect, rect.left, rect.top, rect.width, rect.height);

@@ -143,12 +143,27 @@ export class Viewer {
     this.read();
   }
 
+  /**
+   * Show what a running sampler has so far.
+   * @param {Stack} stack @param {ImageBitmap[]} pictures one a level
+   */
+  preview(stack, pictures) {
+    const read = async (level) => pictures[level];
+    if (this.previewed === stack) this.levels.replace(read);
+    else {
+      this.show(stack, read, { keep: true });
+      this.previewed = stack;
+      this.note = t("sampling");
+    }
+  }
+
   /** Show nothing but words. */
   clear(words = "") {
     this.levels?.close();
     this.rail?.close();
     this.rail?.element.remove();
-    this.stack = this.levels = this.rail = null;
+    this.stack = this.levels = this.rail = this.previewed = null;
+    this.note = "";
     this.drawn = false;
     this.failed = 0;
     this.root.classList.add("zs-bare");
@@ -233,7 +248,7 @@ export class Viewer {
     surface().renderer.draw(this.context, width, height, opaque, fine && !fading);
     this.drawn = true;
     this.isFine = fine && !fading;
-    if (!this.failed) this.say("");
+    if (!this.failed) this.say(this.note, Boolean(this.note));
     return fading;
   }
 
@@ -273,9 +288,14 @@ export class Viewer {
     }
   }
 
-  rest() {
+  /** The place as an address keeps it: level, t, x, y. */
+  get placeText() {
     const { level, t: time, x, y } = this.flight.place;
-    this.root.dataset.rest = [level, time, x, y].map((value) => Number(value.toPrecision(DIGITS))).join();
+    return [level, time, x, y].map((value) => Number(value.toPrecision(DIGITS))).join();
+  }
+
+  rest() {
+    this.root.dataset.rest = this.placeText;
     put(this.live, `${this.scale.textContent}, ${this.level.textContent}: ${this.prompt.textContent.slice(0, 300)}`);
     this.host.onRest?.(this.root.dataset.rest);
   }

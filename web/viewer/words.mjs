@@ -19,6 +19,7 @@ export const WORDS = {
     gone: "The pictures are gone. Run the workflow again.",
     missing: "Level {level} could not be loaded. Run the workflow again.",
     sampling: "Sampling",
+    page: "Download {file}",
     click: "Click to zoom with the wheel",
   },
 };
