@@ -94,7 +94,11 @@ def node() -> str:
 def test_the_browser_sees_what_the_camera_path_sees(node):
     random_ = random.Random(5)
     stacks = [stack_of(geometry) for geometry in GEOMETRIES.values()]
+    # An endless zoom goes round: beyond its last level comes the first again.
+    circle = ZoomLevels([ZoomLevel(zoom=3, center=(0.4, 0.55)), ZoomLevel(zoom=2), ZoomLevel(zoom=4)], loop=True)
+    stacks.append(ZoomStack(torch.rand(3, 3, 48, 48), circle.resolve(48, 48), circle))
     zooms = [[random_.uniform(0, len(s) - 1) for _ in range(20)] + list(range(len(s))) for s in stacks]
+    zooms[-1] += [2.1, 2.5, 2.999]
     cases = [{"stack": describe(stack), "zooms": values} for stack, values in zip(stacks, zooms)]
     script = VIEWS % json.dumps((VIEWER / "geometry.mjs").as_uri())
     done = subprocess.run(

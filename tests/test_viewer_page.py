@@ -114,7 +114,7 @@ def next_place(tab, before: list[float]) -> list[float]:
 
 def arrived(tab, level: int) -> None:
     """Waits for a level shown whole."""
-    until(tab, "(level) => location.hash.startsWith(`#at=${level},0,`)", level)
+    until(tab, "(level) => document.querySelector('.zs-root').dataset.rest?.startsWith(`${level},0,`)", level)
 
 
 def zoom_of(tab) -> float:
