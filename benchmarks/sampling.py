@@ -1,6 +1,7 @@
 """What joint sampling costs over a core KSampler batch of the same N, steps and model: `python run.py bench sampling`.
 
-On the CPU with the demo model; where there is a GPU, also with a random UNet of SDXL's size at 128 x 128 latents.
+On the CPU with the demo model, in CPU time, which other programs on the machine hardly change; where there is a GPU,
+also with a random UNet of SDXL's size at 128 x 128 latents.
 The core batch has one prompt for all its items, the joint run one a level. Runs take turns in one process;
 ratios are medians of ratios of neighbouring runs. Memory is the peak of live tensors, above the core batch,
 in copies of the N latents. Options: --steps N, --repeats N, --threads N.
@@ -28,6 +29,8 @@ from zoom_stack_pack.zoom_core import ZoomLevels
 
 LEVELS = (2, 4, 8, 16, 32)
 COUNT = 8
+# One that draws no noise on the way, and one that does at every step.
+SAMPLERS = ("euler", "euler_ancestral")
 # Made of the core's own node: what every input of ours has as its default.
 DEFAULTS = {
     i.id: i.default for i in MultiScaleJointKSampler.define_schema().inputs if getattr(i, "default", None) is not None
@@ -44,13 +47,13 @@ class Case:
     conditioning: Callable[[int], list]
     device: torch.device
 
-    def runs(self, count: int, steps: int) -> tuple[Callable, Callable]:
+    def runs(self, count: int, steps: int, sampler: str = SAMPLERS[0]) -> tuple[Callable, Callable]:
         """(joint, core batch): functions that sample `count` levels."""
         latent = torch.zeros(count, *self.latent)
         positive, negative = [self.conditioning(i) for i in range(count)], self.conditioning(-1)
         given = {
             **DEFAULTS, "model": self.model, "levels": ZoomLevels.uniform(count), "seed": 1, "steps": steps, "cfg": 3.0,
-            "sampler_name": "euler", "scheduler": "simple",
+            "sampler_name": sampler, "scheduler": "simple",
         }  # fmt: skip
         lists = {name: [value] for name, value in given.items()}
 
@@ -62,7 +65,7 @@ class Case:
         def core():
             noise = comfy.sample.prepare_noise(latent, 1)
             comfy.sample.sample(
-                self.model, noise, steps, 3.0, "euler", "simple", positive[0], negative, latent, seed=1,
+                self.model, noise, steps, 3.0, sampler, "simple", positive[0], negative, latent, seed=1,
                 callback=latent_preview.prepare_callback(self.model, steps), disable_pbar=True,
             )  # fmt: skip
 
@@ -112,12 +115,14 @@ def sdxl_case(size: int = 128, dtype: torch.dtype = torch.float16, **changed) ->
 
 
 def seconds(run: Callable, device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type == "cpu":
+        begin = time.process_time()
+        run()
+        return time.process_time() - begin
+    torch.cuda.synchronize(device)
     begin = time.perf_counter()
     run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    torch.cuda.synchronize(device)
     return time.perf_counter() - begin
 
 
@@ -140,17 +145,17 @@ def peak(run: Callable, device: torch.device) -> int:
     return highest
 
 
-def cost(case: Case, steps: int, repeats: int) -> None:
-    joint, core = case.runs(COUNT, steps)
+def cost(case: Case, steps: int, repeats: int, sampler: str) -> None:
+    joint, core = case.runs(COUNT, steps, sampler)
     joint(), core()
     pairs = [(seconds(joint, case.device), seconds(core, case.device)) for _ in range(repeats)]
     ratios = sorted(a / b for a, b in pairs)
     ours, theirs = (statistics.median(column) for column in zip(*pairs))
-    joint, core = case.runs(COUNT, 2)
+    joint, core = case.runs(COUNT, 2, sampler)
     size = 4 * COUNT * torch.Size(case.latent).numel()
     copies = (peak(joint, case.device) - peak(core, case.device)) / size
     print(
-        f"| {case.device.type} | {case.name} | {ours:.3f} | {theirs:.3f} | {statistics.median(ratios):.3f} "
+        f"| {case.device.type} | {case.name} | {sampler} | {ours:.3f} | {theirs:.3f} | {statistics.median(ratios):.3f} "
         f"({ratios[len(ratios) // 4]:.3f} to {ratios[-1 - len(ratios) // 4]:.3f}) | {copies:+.2f} |",
         flush=True,
     )
@@ -180,12 +185,12 @@ def main() -> None:
     if not on_gpu:
         print("No GPU at hand: CPU only.")
     case = sdxl_case() if on_gpu else demo_case()
-    print(f"torch {torch.__version__}, {args.threads} threads, N = {COUNT}, {args.steps} steps, euler, cfg 3\n")
-    print("| device | model | joint, s | core batch, s | ratio (quartiles) | memory, copies of N latents |")
-    print("|---|---|---|---|---|---|")
-    if on_gpu:
-        cost(demo_case(), args.steps, args.repeats)
-    cost(case, args.steps, args.repeats)
+    print(f"torch {torch.__version__}, {args.threads} threads, N = {COUNT}, {args.steps} steps, cfg 3\n")
+    print("| device | model | sampler | joint, s | core batch, s | ratio (quartiles) | memory, copies of N latents |")
+    print("|---|---|---|---|---|---|---|")
+    for each in (demo_case(), case) if on_gpu else (case,):
+        for sampler in SAMPLERS:
+            cost(each, args.steps, args.repeats, sampler)
     growth(case, max(args.steps // 5, 2), max(args.repeats // 3, 3))
 
 

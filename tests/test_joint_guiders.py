@@ -163,3 +163,71 @@ def test_a_sampler_that_changes_the_size_is_named(model, prompts, latent):
     upscale = SamplerLCMUpscale.execute(2.0, 2, "bicubic").args[0]
     with pytest.raises(ValueError, match="changes the size of the latents while it samples"):
         run(joint_guider(model, [basic(model, prompts[0][0])]), latent, upscale)
+
+
+def test_guiders_and_samplers_of_the_core_in_a_graph(comfy):
+    """Lists of prompts make a list of guiders by themselves, and one zoom of it."""
+
+    def graph(guider=None, **changed):
+        return {
+            "1": {"class_type": "ZoomDemoModelLoader", "inputs": {}},
+            "2": {
+                "class_type": "ZoomPromptList",
+                "inputs": dict(
+                    clip=["1", 1], prompts="a galaxy\na star\na planet", negative="", zoom=2.0, prefix="", suffix=""
+                ),
+            },
+            "3": {
+                "class_type": "DualCFGGuider",
+                "inputs": dict(
+                    model=["1", 0],
+                    cond1=["2", 0],
+                    cond2=["2", 0],
+                    negative=["2", 1],
+                    cfg_conds=1.0,
+                    cfg_cond2_negative=3.0,
+                    style="regular",
+                ),
+            },
+            "4": {
+                "class_type": "ZoomJointGuider",
+                "inputs": dict(
+                    model=["1", 0],
+                    positive=["2", 0],
+                    negative=["2", 1],
+                    levels=["2", 2],
+                    cfg=3.0,
+                    **({"guider": guider} if guider else {}),
+                ),
+            },
+            "5": {
+                "class_type": "SamplerDPMPP_SDE",
+                "inputs": dict(eta=0.8, s_noise=1.0, r=0.5, noise_device="cpu"),
+            },
+            "6": {
+                "class_type": "ZoomSamplerSelect",
+                "inputs": dict(sampler_name="euler", levels=["2", 2], sampler=["5", 0]),
+            },
+            "7": {"class_type": "ZoomSharedNoise", "inputs": dict(seed=3, levels=["2", 2])},
+            "8": {
+                "class_type": "BasicScheduler",
+                "inputs": dict(model=["1", 0], scheduler="simple", steps=3, denoise=1.0),
+            },
+            "9": {"class_type": "EmptyLatentImage", "inputs": dict(width=64, height=64, batch_size=3)},
+            "10": {
+                "class_type": "SamplerCustomAdvanced",
+                "inputs": dict(
+                    noise=["7", 0], guider=["4", 0], sampler=["6", 0], sigmas=["8", 0], latent_image=["9", 0]
+                ),
+            },
+            "11": {"class_type": "VAEDecode", "inputs": {"samples": ["10", 0], "vae": ["1", 2]}},
+            "12": {"class_type": "SaveImage", "inputs": {"images": ["11", 0], "filename_prefix": "guided"}},
+        }
+
+    # Both conditionings alike: dual guidance is then plain guidance.
+    wrapped, plain = comfy.run(graph(["3", 0])).images("12"), comfy.run(graph()).images("12")
+    assert len(wrapped) == 3 and wrapped[0].std() > 0.02
+    for a, b in zip(wrapped, plain, strict=True):
+        assert abs(a - b).max() < 3.1 / 255
+    error = comfy.execution_error({**graph(["13", 0]), "13": graph()["4"]})
+    assert "connect one that is not a Zoom Joint Guider" in str(error)
