@@ -2,7 +2,7 @@
 
 python benchmarks/render.py            everything but memory, about ten minutes
 python benchmarks/render.py --memory   peak memory of 10 s against 100 s of video, and of 4K
-python benchmarks/render.py --only quality|border|misfits|speed
+python benchmarks/render.py --only quality|border|roll|misfits|speed
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def quality(name: str, scene: PlaneWaves | WorldScene, size: int, every: int) ->
         makers: dict[str, Callable[[float], np.ndarray]] = {
             "Zoom Stack": _maker(stack, output),
             "Zoom Stack, ramp 0": _maker(stack, output, ramp=0.0),
-            "crop and resize": lambda z: usual_loop.frame(bytes_, ZOOM, z, output) / 255.0,
+            "crop and resize": _usual(bytes_, ZOOM, output),
         }
         results = {maker: ([], []) for maker in makers}
         for number in numbers:
@@ -110,6 +110,11 @@ def _maker(stack: ZoomStack, output: int, **settings) -> Callable[[float], np.nd
     return lambda zoom: renderer.render(zoom).movedim(0, -1).numpy()
 
 
+def _usual(levels: np.ndarray, ratio: float, output: int) -> Callable[[float], np.ndarray]:
+    """The same by the usual loop."""
+    return lambda zoom: usual_loop.frame(levels, ratio, zoom, output) / 255.0
+
+
 def border(size: int) -> None:
     """How visible the inner level's square is where the level around it is magnified."""
     rows = []
@@ -121,7 +126,7 @@ def border(size: int) -> None:
             makers = {
                 "Zoom Stack": _maker(stack, output),
                 "Zoom Stack, ramp 0": _maker(stack, output, ramp=0.0),
-                "crop and resize": lambda z: usual_loop.frame(bytes_, zoom, z, output) / 255.0,
+                "crop and resize": _usual(bytes_, zoom, output),
             }
             for name, make in makers.items():
                 steps = {}
@@ -133,6 +138,35 @@ def border(size: int) -> None:
                 shown = {"zoom": zoom, "output": f"{output} x {output}", "renderer": name}
                 rows.append(shown | steps | {"crossing, largest change %": 100 * change})
     table(f"Step of the finest detail across a level's border, plane waves, levels of {size} x {size}", rows)
+
+
+def roll(size: int) -> None:
+    """Turned views against what a turned camera sees, and what turning costs."""
+    levels = ZoomLevels.uniform(4, ZOOM)
+    geometry = levels.resolve(size, size)
+    scene = PlaneWaves(ZOOM**3, size)
+    stack, _ = _for_renderers(scene.levels(geometry), geometry, levels)
+    camera = Camera(geometry, 10, 1.0)
+    numbers = range(11, 29, 2)
+    rows = []
+    for degrees in (0.0, 1.0, 10.0, 30.0, 45.0, 90.0):
+        renderer = StackRenderer(stack, size, size, ramp=0.0)
+        values, spent = [], []
+        for number in numbers:
+            exact = scene.picture(*view_in_level_0(geometry, camera, number), size, size, roll=degrees).clip(0, 1)
+            begin = time.thread_time()
+            picture = renderer.frame(camera.zoom(number), 16, degrees) / 65535
+            spent.append(1e3 * (time.thread_time() - begin))
+            values.append(measure.psnr(picture.mean(-1), exact))
+        rows.append(
+            {
+                "degrees": degrees,
+                "PSNR mean": np.mean(values),
+                "PSNR worst": min(values),
+                "CPU ms a frame": float(np.median(spent)),
+            }
+        )
+    table(f"Turned views of plane waves, levels and output {size} x {size}, ramp 0", rows)
 
 
 def _in_colour(pictures: np.ndarray) -> np.ndarray:
@@ -206,7 +240,7 @@ def _finest_energy(images: torch.Tensor) -> np.ndarray:
 
 
 def encode(frames_: Iterator[np.ndarray], path: str, width: int, height: int) -> int:
-    """Writes h264 as the pack's VIDEO does (core SaveVideo's defaults up to 1.3 megapixels); returns how many frames came."""
+    """Writes h264 as the pack's VIDEO does (core SaveVideo's defaults up to 1.3 megapixels); the number of frames."""
     import av
 
     count = 0
@@ -266,7 +300,7 @@ def speed(size: int, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["quality", "border", "misfits", "speed"])
+    parser.add_argument("--only", choices=["quality", "border", "roll", "misfits", "speed"])
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--full", action="store_true", help="measure every frame, not every third or fourth")
     arguments = parser.parse_args()
@@ -279,6 +313,8 @@ def main() -> None:
         quality("procedural world", WorldScene(LEVELS, ZOOM, 512, seed=3, start=6.0), 512, 1 if arguments.full else 4)
     if arguments.only in (None, "border"):
         border(256)
+    if arguments.only in (None, "roll"):
+        roll(512)
     if arguments.only in (None, "misfits"):
         misfits(512, 4 * every)
     if arguments.only in (None, "speed"):

@@ -152,3 +152,21 @@ def test_refuses():
         fuse(images, geometry)
     with pytest.raises(ValueError, match="images is"):
         fuse(random_levels(geometry)[..., :-1], geometry)
+
+
+def test_fusing_leaves_torch_threads_as_they_were():
+    geometry = ZoomLevels.uniform(2).resolve(32, 32)
+    seen, before = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fuse(torch.rand(2, 3, 32, 32), geometry, on_level=on_level_of(seen))
+        assert torch.get_num_threads() == 2 and set(seen) == {1}
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_level_of(seen: list[int]):
+    def on_level() -> None:
+        seen.append(torch.get_num_threads())
+
+    return on_level

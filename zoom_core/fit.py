@@ -14,6 +14,7 @@ from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 from .geometry import Geometry, Inset
 from .operators import check_levels
 from .pairs import pair
+from .threads import one_thread
 
 # Correlation of the two views of one place: from GOOD on nothing needs doing, below POOR they do
 # not show the same thing and no shift or colour will help.
@@ -215,6 +216,7 @@ def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: in
     return (inner * gain[:, None, None] + offset[:, None, None]).clamp(0, 1)
 
 
+@one_thread()
 def check_fit(images: torch.Tensor, geometry: Geometry) -> list[PairFit]:
     """How well every level of N pictures [N, C, H, W] fits into the one around it.
 
@@ -226,6 +228,7 @@ def check_fit(images: torch.Tensor, geometry: Geometry) -> list[PairFit]:
     return [_fit(images[i - 1], images[i % count], geometry, i)[0] for i in range(1, len(geometry.steps) + 1)]
 
 
+@one_thread()
 def align_levels(
     images: torch.Tensor, geometry: Geometry, align: bool = True, match_colour: bool = True
 ) -> tuple[torch.Tensor, Geometry, list[PairFit]]:
@@ -260,6 +263,7 @@ def align_levels(
     return result, geometry, fits
 
 
+@one_thread()
 def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np.ndarray:
     """[rows, 3 * side, 3] uint8, a row a pair: the inset as the outer level shows it, as the inner
     one does, and their difference four times as strong (grey: none)."""

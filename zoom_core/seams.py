@@ -13,6 +13,7 @@ from .axes import exact_products
 from .blending import DEFAULT, blend_pairs
 from .geometry import Geometry
 from .pairs import inwards
+from .threads import one_thread
 
 DEFAULT_FEATHER = 20.0
 MAX_FEATHER = 50.0
@@ -158,6 +159,7 @@ def feather_seams(
     return layers
 
 
+@one_thread()
 def fuse(
     images: torch.Tensor,
     geometry: Geometry,

@@ -14,6 +14,7 @@ from .levels import ZoomLevels
 from .operators import check_levels
 from .pairs import outwards
 from .resample import Workspace, axis_tiles, draw
+from .threads import one_thread
 
 _TILE = 64
 
@@ -38,6 +39,7 @@ def _fill(parent: torch.Tensor, child: torch.Tensor, inset: Inset) -> None:
         parent[:, rows.begin : rows.end, left:right] = strip[..., left:right]
 
 
+@one_thread()
 def fill_insets(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """Writes every deeper level into the insets of those around it, in place: [N, C, H, W] float32.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,6 +12,7 @@ import torch
 
 from .compose import MAX_RAMP, RAMP, Composer
 from .path import CameraPath, View
+from .threads import one_thread
 
 if TYPE_CHECKING:
     from .stack import ZoomStack
@@ -25,22 +25,6 @@ _PAD = 3
 # ... block by block (output pixels a side), so that memory does not grow with the picture.
 _BLOCK = 1024
 _ROUNDING = 1e-9
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keeps torch to the calling thread: a strip's products are too small to share, and beside
-    other work waiting for each other takes a hundred times as long as computing them."""
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    # Holds for this thread only; the process-wide default for new threads is put back below.
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _canvas(height: int, width: int, frame_height: int, frame_width: int, fit: str) -> tuple[int, int, int, int]:
