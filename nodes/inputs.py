@@ -169,7 +169,7 @@ def fit_input() -> io.Combo.Input:
         advanced=True,
         tooltip=(
             "When the output has another shape than the levels: crop fills it and cuts the rest, "
-            "fit shows everything between black bars."
+            "fit shows everything between black bars. dome is a round fisheye picture of 180 degrees for a planetarium."
         ),
     )
 

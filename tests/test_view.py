@@ -283,6 +283,55 @@ def test_blocks_of_a_turned_view_do_not_show(centred, monkeypatch):
     )
 
 
+def dome_exact(scene: PlaneWaves, geometry: Geometry, zoom: float, size: int) -> np.ndarray:
+    """What points of a dome's picture show: the scene where a stereographic projection puts them, through
+    the mean of the pixel's own footprint there."""
+    view = CameraPath(geometry).view(zoom)
+    left, top, wide, high = frames(geometry)[view.level]
+    centre = left + (view.left + view.width / 2) * wide, top + (view.top + view.height / 2) * high
+    pixel = view.width * wide / size
+    x = np.arange(size) - (size - 1) / 2
+    x, y = np.meshgrid(x, x)
+    angle = np.hypot(x, y) / size * np.pi  # from the zenith, 90 degrees at the rim
+    radius = size / 2 * np.tan(angle / 2)
+    u, v = (axis / np.maximum(np.hypot(x, y), 1e-9) * radius for axis in (x, y))
+    along = np.pi / 4 / np.cos(angle / 2) ** 2
+    across = radius / np.maximum(np.hypot(x, y), 1e-9)
+    fx, fy = scene._fx * pixel, scene._fy * pixel
+    picture = np.full(x.shape, 0.5)
+    for wave in np.flatnonzero(np.hypot(fx, fy) < 2.5):
+        cosine = (fx[wave] * x + fy[wave] * y) / np.maximum(np.hypot(x, y), 1e-9)
+        power = fx[wave] ** 2 + fy[wave] ** 2
+        seen = np.exp(-0.5 * np.pi**2 * ((along * cosine) ** 2 + across**2 * (power - cosine**2)))
+        phase = 2 * np.pi * (fx[wave] * u + fy[wave] * v + scene._fx[wave] * centre[0] + scene._fy[wave] * centre[1])
+        picture += scene._amplitude * seen * np.cos(phase + scene._phase[wave])
+    return np.where(np.hypot(x, y) < size / 2 - 1, picture, np.nan)
+
+
+def test_a_dome_shows_the_view_up_to_the_horizon(centred):
+    scene, stack = centred
+    size = 160
+    renderer = StackRenderer(stack, size, size, "dome", ramp=0.0)
+    for zoom in (0.0, 1.4):
+        exact = dome_exact(scene, stack.geometry, zoom, size).clip(0, 1)
+        inside = ~np.isnan(exact)
+        assert inside.mean() > 0.75
+        assert measure.psnr(renderer.render(zoom)[0].numpy()[inside], exact[inside]) > 34, zoom
+    picture = renderer.render(1.4)
+    assert (picture[:, :15, :15] == 0).all() and (picture[:, -15:, -15:] == 0).all()
+
+
+def test_a_dome_turns_about_its_middle_and_fits_any_output(centred, monkeypatch):
+    renderer = StackRenderer(centred[1], 100, 160, "dome")
+    picture = renderer.render(1.3)
+    assert (picture[:, :, :30] == 0).all() and (picture[:, :, -30:] == 0).all()
+    turned = renderer.render(1.3, roll=90)
+    middle = slice(30, 130)
+    assert (turned[:, :, middle].rot90(1, (1, 2)) - picture[:, :, middle]).abs().mean() < 2e-3
+    monkeypatch.setattr("zoom_core.view._BLOCK", 48)
+    assert (StackRenderer(centred[1], 100, 160, "dome").render(1.3) - picture).abs().mean() < 2e-3
+
+
 def test_tiles_do_not_show(centred):
     """Large tiles, as on a GPU, give the same picture as the small ones of a processor."""
     stack = centred[1]
@@ -365,7 +414,7 @@ def test_kernel_blurs_by_what_the_pixels_lack():
         ({"zoom": 3.5}, "zoom must be from 0 to 3"),
         ({"height": 0}, "height must be a whole number of at least 1, got 0"),
         ({"width": 7.5}, "width must be a whole number"),
-        ({"fit": "stretch"}, "fit must be one of crop, fit"),
+        ({"fit": "stretch"}, "fit must be one of crop, fit, dome"),
         ({"roll": math.inf}, "roll must be a finite number of degrees, got inf"),
         ({"ramp": 0.6}, "ramp must be from 0 to 0.5, got 0.6"),
         ({"ramp": float("nan")}, "ramp must be from 0 to 0.5, got nan"),

@@ -17,7 +17,7 @@ from .threads import one_thread
 if TYPE_CHECKING:
     from .stack import ZoomStack
 
-FITS = ("crop", "fit")
+FITS = ("crop", "fit", "dome")
 # A turned picture is interpolated (bicubic) from samples this much denser than its pixels: errors of
 # 53 dB, a tenth of what the levels' own resampling leaves. Lanczos would take four times as long.
 _DENSE = 1.5
@@ -31,6 +31,8 @@ def _canvas(height: int, width: int, frame_height: int, frame_width: int, fit: s
     """(top, left, height, width) of the picture in the output, in pixels."""
     if fit == "crop":
         return 0, 0, height, width
+    if fit == "dome":
+        frame_height = frame_width = 1
     scale = min(height / frame_height, width / frame_width)
     inner_height = min(max(round(frame_height * scale), 1), height)
     inner_width = min(max(round(frame_width * scale), 1), width)
@@ -48,6 +50,19 @@ def _around(level: int, middle: tuple[float, float], pixel: tuple[float, float],
     return View(level, middle[0] - 0.5 * width, middle[1] - 0.5 * height, width, height)
 
 
+# How wide the pixels of a dome's picture are in those of the view that lies on it: in the middle and, as the
+# mean of both directions, at the horizon.
+_FOOTPRINTS = (math.pi / 4, math.sqrt(math.pi / 2))
+
+
+def _stereographic(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For distances 0..1 from the middle of a dome's picture: by what to multiply them for the place in the
+    view, and how wide a pixel is there."""
+    angle = 0.25 * math.pi * distance
+    place = np.where(distance > 1e-6, np.tan(angle) / np.maximum(distance, 1e-6), 0.25 * math.pi)
+    return place, np.sqrt(place * 0.25 * math.pi / np.cos(angle) ** 2)
+
+
 def _holds(view: View, across: float, down: float) -> bool:
     """Whether a frame holds a view's surroundings, across and down times the view's own size."""
     wide, high = 0.5 * view.width * (across - 1), 0.5 * view.height * (down - 1)
@@ -63,7 +78,8 @@ class StackRenderer:
     """Renders views of one stack at one output size, frame after frame.
 
     stack: the levels. height, width: output pixels. fit: "crop" fills the output and cuts what
-    does not fit its aspect ratio, "fit" shows everything between black bars.
+        does not fit its aspect ratio, "fit" shows everything between black bars, "dome" is a fisheye
+        picture of 180 degrees, round between black corners, for a planetarium.
     device: where to compute; the stack's own by default. Levels are brought there as they are needed.
     ramp: how far into a level its fine detail fades in where the level around it is magnified, as a
         share of its side, 0 to 0.5. What is magnified lacks that detail, and it would begin at the
@@ -91,6 +107,7 @@ class StackRenderer:
         self.path = CameraPath(stack.geometry)
         self.device = torch.device(device) if device is not None else stack.layers.device
         geometry = stack.geometry
+        self._lens = "dome" if fit == "dome" else "flat"
         self._canvas = _canvas(height, width, geometry.height, geometry.width, fit)
         aspect = (self._canvas[3] * geometry.height) / (self._canvas[2] * geometry.width)
         self._share = min(1.0, aspect), min(1.0, 1 / aspect)
@@ -141,7 +158,9 @@ class StackRenderer:
         innermost = view.level + 1 if self.path.closed else min(view.level + 1, self.path.levels - 1)
         if not math.isfinite(roll):
             raise ValueError(f"roll must be a finite number of degrees, got {roll:g}.")
-        if roll % 360 == 0:
+        if self._lens == "dome":
+            yield from self._dome(view, innermost, math.radians(roll))
+        elif roll % 360 == 0:
             yield from self._composer.strips(view, innermost, height, width)
         else:
             yield from self._turned(view, innermost, math.radians(roll))
@@ -170,20 +189,64 @@ class StackRenderer:
                 source = tuple(math.ceil(side * _DENSE) + 2 * _PAD for side in _bounds(columns, rows, cosine, sine))
                 sides = source[0] / _DENSE, source[1] / _DENSE
                 part = _around(view.level, (middle[0] + away[0], middle[1] + away[1]), pixel, sides)
-                dense = np.empty((strip.shape[0], source[1], source[0]), np.float32)
-                strips = self._composer.strips(part, innermost, source[1], source[0], 1 / _DENSE, visible)
-                for begin, drawn in strips:
-                    dense[:, begin : begin + drawn.shape[1]] = drawn.cpu().numpy()
                 turn = _DENSE * np.array([[cosine, sine], [-sine, cosine]])
                 shift = 0.5 * (np.array(source) - 1) - turn @ (0.5 * np.array([columns - 1, rows - 1]))
                 turned = cv2.warpAffine(
-                    cv2.merge(list(dense)),
+                    self._dense(part, innermost, source, visible),
                     np.column_stack([turn, shift]),
                     (columns, rows),
                     flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
                     borderMode=cv2.BORDER_REPLICATE,
                 )
                 strip[:, :, left : left + columns] = turned.reshape(rows, columns, -1).transpose(2, 0, 1)
+            yield top, torch.from_numpy(strip)
+
+    def _dense(self, part: View, innermost: int, source: tuple[int, int], visible: View) -> np.ndarray:
+        """[rows, columns, C] float32: a part of what is visible in source (columns, rows) samples, `_DENSE` of
+        which make one of the pixels that it is seen through."""
+        dense = np.empty((self.stack.layers.shape[1], source[1], source[0]), np.float32)
+        strips = self._composer.strips(part, innermost, source[1], source[0], 1 / _DENSE, visible)
+        for begin, drawn in strips:
+            dense[:, begin : begin + drawn.shape[1]] = drawn.cpu().numpy()
+        return cv2.merge(list(dense))
+
+    def _dome(self, view: View, innermost: int, angle: float) -> Iterator[tuple[int, torch.Tensor]]:
+        """As `_turned`, on a dome of 180 degrees as a fisheye lens sees it from its middle.
+
+        The distance from the middle is the angle from the zenith (equidistant). The view is laid on the
+        dome by stereographic projection, which keeps shapes and reaches the horizon with the view's border.
+        """
+        size = self._canvas[2]
+        middle = view.left + 0.5 * view.width, view.top + 0.5 * view.height
+        pixel = view.width / size, view.height / size
+        cosine, sine = math.cos(angle), math.sin(angle)
+        for top in range(0, size, _BLOCK):
+            rows = min(_BLOCK, size - top)
+            strip = np.empty((self.stack.layers.shape[1], rows, size), np.float32)
+            for left in range(0, size, _BLOCK):
+                columns = min(_BLOCK, size - left)
+                x = np.arange(left, left + columns) - 0.5 * (size - 1)
+                y = np.arange(top, top + rows)[:, None] - 0.5 * (size - 1)
+                distance = np.hypot(x, y)
+                place, footprint = _stereographic(np.minimum(distance / (0.5 * size), 1.0))
+                u, v = (x * cosine + y * sine) * place, (y * cosine - x * sine) * place
+                centre = 0.5 * (u.min() + u.max()), 0.5 * (v.min() + v.max())
+                spot = middle[0] + centre[0] * pixel[0], middle[1] + centre[1] * pixel[1]
+                drawn = []
+                for width in _FOOTPRINTS:
+                    dense = _DENSE / width
+                    source = tuple(math.ceil(np.ptp(axis) * dense) + 2 * _PAD for axis in (u, v))
+                    part = _around(view.level, spot, pixel, (source[0] / dense, source[1] / dense))
+                    places = ((u - centre[0], source[0]), (v - centre[1], source[1]))
+                    maps = [(axis * dense + 0.5 * (count - 1)).astype(np.float32) for axis, count in places]
+                    picture = self._dense(part, innermost, source, view)
+                    seen = cv2.remap(picture, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+                    drawn.append(seen.reshape(rows, columns, -1))
+                fine, coarse = _FOOTPRINTS
+                share = np.clip((footprint - fine) / (coarse - fine), 0, 1)[..., None]
+                inside = np.clip(0.5 * size - distance + 0.5, 0, 1)[..., None]
+                mixed = (drawn[0] + share * (drawn[1] - drawn[0])) * inside
+                strip[:, :, left : left + columns] = mixed.transpose(2, 0, 1)
             yield top, torch.from_numpy(strip)
 
     def _inside(self, view: View, across: float, down: float) -> View:
