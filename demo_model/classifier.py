@@ -49,8 +49,8 @@ def held_out_pictures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, torch.tensor([v["kind"] for v in views])
 
 
-def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8) -> tuple[Classifier, float]:
-    """The classifier, trained on the shards in `folder` or read from `path`, and its held-out accuracy."""
+def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8) -> Classifier:
+    """The classifier, trained on the shards in `folder` or read from `path`."""
     net = Classifier()
     if path.exists():
         net.load_state_dict(torch.load(path, weights_only=True))
@@ -73,8 +73,12 @@ def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8
             optimizer.step()
             schedule.step()
         torch.save(net.state_dict(), path)
-    net.eval()
-    pictures, kinds = held_out_pictures(480)
+    return net.eval()
+
+
+def held_out_accuracy(net: Classifier, count: int = 480) -> float:
+    """The share of drawn pictures of worlds nobody trained on whose kind the classifier sees."""
+    pictures, kinds = held_out_pictures(count)
     with torch.no_grad():
         found = torch.cat([net(part).argmax(1) for part in pictures.split(96)])
-    return net, float((found == kinds).float().mean())
+    return float((found == kinds).float().mean())

@@ -1,7 +1,7 @@
 """What the demo model can do: `python -m demo_model.evaluate --work DIR` writes evaluation.json and a table.
 
-A classifier trained on drawn scenes judges samples. Captions are of kept-out combinations, worlds
-are of kept-out seeds. Stacks are sampled jointly with zoom_core at every Euler step.
+A classifier trained on drawn scenes (`judge.py`) judges samples. Captions are of kept-out combinations,
+worlds are of kept-out seeds. Stacks are sampled jointly with zoom_core at every Euler step.
 """
 
 import argparse
@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from .captions import FORMS, caption, held_out
-from .classifier import train_classifier
+from .classifier import held_out_accuracy
 from .data import FIRST_EVAL_SEED
+from .judge import Judge, kept_out_worlds
 from .text import WordTokenizer, padded
 from .train import Net, import_comfy, sample, schedule
 from .world import KINDS, TONES, looks
@@ -108,13 +109,31 @@ def judged_samples(net, judge, tokenizer, each: int, cfg: float, steps: int) -> 
     for start in range(0, len(texts), 24):
         pictures = sample(net, encode(texts[start : start + 24], tokenizer), steps, cfg, seed=start)
         with torch.no_grad():
-            found += judge(pictures).argmax(1).tolist()
+            found += judge.kinds(pictures).tolist()
     right = np.array(found) == np.array(kinds)
     return {
         "samples": len(texts),
         "accuracy": float(right.mean()),
         "per_kind": {name: float(right[np.array(kinds) == n].mean()) for n, name in enumerate(KINDS)},
     }
+
+
+def judged_worlds(net, judge, tokenizer, sets: int, cfg: float, steps: int) -> list[dict]:
+    """Single pictures for the captions of kept-out worlds, in sets of 48, beside the drawn ones.
+
+    Guided at all noise levels, as a stock sampler does, and only at those from 0.25 to 0.85.
+    """
+    found = []
+    for n in range(sets):
+        worlds = kept_out_worlds(first=1000 + 8 * n)
+        tokens = encode(worlds.captions, tokenizer)
+        row = {"drawn": judge.report(worlds.pictures, worlds)}
+        for name, interval in (("guided", (0.0, 1.0)), ("guided in an interval", (0.25, 0.85))):
+            parts = tokens.split(24)
+            made = [sample(net, part, steps, cfg, 5000 + 10 * n + i, 64, 2.0, interval) for i, part in enumerate(parts)]
+            row[name] = judge.report(torch.cat(made), worlds)
+        found.append(row)
+    return found
 
 
 def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
@@ -183,7 +202,7 @@ def judged_stacks(net, judge, tokenizer, seeds: int, zoom: float, cfg: float, st
         for seed in range(seeds):
             levels = sample_stack(net, encode(texts, tokenizer), zoom, steps, cfg, seed)
             with torch.no_grad():
-                found = judge(levels).argmax(1)
+                found = judge.kinds(levels)
             right.append((found == torch.arange(first, first + len(texts))).float())
             stacks.append(levels)
     right = torch.stack(right)
@@ -201,12 +220,11 @@ def main() -> None:
     import cv2
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, required=True, help="the folder of the training run (its pictures train the classifier)"
-    )
+    parser.add_argument("--work", type=Path, required=True, help="a folder for the picture of the stacks")
     parser.add_argument("--comfyui")
     parser.add_argument("--weights", type=Path, default=Path(__file__).with_name("zoom_demo.safetensors"))
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
+    parser.add_argument("--sets", type=int, default=3, help="sets of 8 kept-out worlds of 6 levels")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
     parser.add_argument("--cfg", type=float, default=4.0)
     parser.add_argument("--zoom", type=float, default=4.0)
@@ -218,7 +236,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    judge, accuracy = train_classifier(args.work / "pictures", args.work / "classifier.pt")
+    judge = Judge.load()
+    accuracy = held_out_accuracy(judge.net)
     tokenizer = WordTokenizer.from_pretrained()
     net = read_net(args.weights)
     figures = {"steps": args.steps, "cfg": args.cfg, "classifier_on_held_out_scenes": accuracy}
@@ -227,6 +246,10 @@ def main() -> None:
     print(f"unseen captions, kind recognised: {figures['unseen_captions']['accuracy']:.1%}", flush=True)
     for name, value in figures["unseen_captions"]["per_kind"].items():
         print(f"    {name:16} {value:.0%}")
+    figures["worlds"] = judged_worlds(net, judge, tokenizer, args.sets, args.cfg, args.steps)
+    for row in figures["worlds"]:
+        for name, values in row.items():
+            print(f"    {name:22}", {k: np.round(v, 2).tolist() for k, v in values.items()}, flush=True)
     figures["colors"] = color_response(net, tokenizer, args.cfg, args.steps)
     print(
         "colour words: cosine to the word's own colour {cosine_to_word:.2f}, nearest word is the own one "

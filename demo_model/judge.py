@@ -11,8 +11,6 @@ All functions take pictures [N, 3, H, W] in 0..1; H = W = 64 for the judge itsel
 A Frechet distance depends on how many pictures it is taken from: compare sets of one size only.
 """
 
-import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +93,7 @@ def lattice(pictures: torch.Tensor, period: int = 4) -> float:
     return float(torch.stack(found).mean())
 
 
-def block_step(pictures: torch.Tensor, block: int = 4) -> float:
+def block_step(pictures: torch.Tensor, block: int = 4) -> torch.Tensor:
     """Mean absolute step between pixels across the edges of blocks, over that inside blocks (1: nothing shows)."""
     across, inside = [], []
     for x in (pictures, pictures.transpose(-1, -2)):
@@ -103,7 +101,7 @@ def block_step(pictures: torch.Tensor, block: int = 4) -> float:
         edge = torch.arange(1, x.shape[-1]) % block == 0
         across.append(steps[edge].mean())
         inside.append(steps[~edge].mean())
-    return float(torch.stack(across).mean() / torch.stack(inside).mean())
+    return torch.stack(across).mean() / torch.stack(inside).mean()
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class Judge:
             pictures.mkdir(parents=True, exist_ok=True)
             for number in range(TRAINING):
                 write_shard((str(pictures), number))
-        return cls(train_classifier(pictures, folder / "classifier.pt", shards=TRAINING)[0])
+        return cls(train_classifier(pictures, folder / "classifier.pt", shards=TRAINING))
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pooled features [N, 160] of pictures [N, 3, 64, 64] in 0..1."""
@@ -191,38 +189,3 @@ class Judge:
             "octaves": [ours / true for ours, true in zip(octaves(pictures), drawn)],
             "lattice": lattice(pictures),
         }
-
-
-def main() -> None:
-    """Judge single pictures of the shipped weights beside drawn ones: `python -m demo_model.judge`."""
-    from .evaluate import encode, read_net
-    from .text import WordTokenizer
-    from .train import import_comfy, sample
-
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--comfyui")
-    parser.add_argument("--weights", type=Path, default=Path(__file__).with_name("zoom_demo.safetensors"))
-    parser.add_argument("--sets", type=int, default=2, help="sets of 8 worlds of 6 levels")
-    parser.add_argument("--first", type=int, default=0, help="number of the first world")
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--cfg", type=float, default=4.0)
-    parser.add_argument("--interval", type=float, nargs=2, default=(0.0, 1.0), help="noise levels that are guided")
-    args = parser.parse_args()
-    import_comfy(args.comfyui)
-    torch.set_num_threads(1)
-    judge, tokenizer, net = Judge.load(), WordTokenizer.from_pretrained(), read_net(args.weights)
-    for n in range(args.sets):
-        worlds = kept_out_worlds(first=args.first + 8 * n)
-        print("drawn", json.dumps(judge.report(worlds.pictures, worlds)), flush=True)
-        tokens = encode(worlds.captions, tokenizer)
-        pictures = torch.cat(
-            [
-                sample(net, part, args.steps, args.cfg, seed=1000 * n + i, interval=tuple(args.interval))
-                for i, part in enumerate(tokens.split(24))
-            ]
-        )
-        print("model", json.dumps(judge.report(pictures, worlds)), flush=True)
-
-
-if __name__ == "__main__":
-    main()

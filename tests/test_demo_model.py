@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from demo_model.judge import block_step
 from demo_model.text import PAD, WordTokenizer, padded
-from demo_model.upscaler import SCALE, WEIGHTS, shrink
+from demo_model.upscaler import SCALE, WEIGHTS, Compact, shrink, start_smooth
 from demo_model.world import KINDS, draw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +140,23 @@ def test_the_upscaler_loads_and_beats_bicubic(loader, comfy_path):
     assert ours.shape == fine.shape
     assert (ours - fine).square().mean() < 0.9 * (plain - fine).square().mean()
     assert (shrink(ours) - small).abs().mean() < 0.02
+    # Blocks do not show: steps at their edges are no larger, next to those inside, than bicubic's.
+    assert block_step(ours) < 1.1 * block_step(plain)
+
+
+def test_a_new_upscaler_starts_without_blocks():
+    torch.manual_seed(0)
+    net = Compact()
+    start_smooth(net)
+    interpolate = torch.nn.functional.interpolate
+    small = torch.rand(1, 3, 12, 1).expand(1, 3, 12, 10)
+    with torch.no_grad():
+        assert torch.allclose(net(small), interpolate(small, scale_factor=4, mode="bilinear"), atol=1e-5)
+        picture = interpolate(torch.rand(1, 3, 6, 6), size=(24, 24), mode="bicubic")
+        ours = net(picture)
+    plain = interpolate(picture, scale_factor=4, mode="bilinear")
+    assert block_step(ours) < 1.1 * block_step(plain)
+    assert block_step(interpolate(picture, scale_factor=4, mode="nearest") + 1e-3 * plain) > 5 * block_step(plain)
 
 
 def test_missing_weights_are_explained(tmp_path, loader):
