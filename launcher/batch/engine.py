@@ -94,7 +94,10 @@ def connect(place: Place) -> Iterator[Client]:
         # The pictures are in the server's memory, not in the worker's: nothing for the nanny to watch.
         options = {"nthreads": 1, "memory_limit": 0, "name": number, "env": environment, "host": place.listen}
         specs[number] = {"cls": Nanny, "options": options}
-    scheduler = {"cls": Scheduler, "options": {"host": place.listen, "dashboard": False}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": place.listen, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    }
     with SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
         with Client(cluster, set_as_default=False) as client:
             yield client

@@ -57,6 +57,9 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
             elif not client.scheduler_info()["workers"]:
                 say("The scheduler has no workers yet; the jobs wait for them.")
             status.finish()
+            if place.listen != "127.0.0.1":
+                say(f"More workers can join at {client.scheduler.address}. Anyone who reaches it can run code here:")
+                say("use it in a network that you trust only, or TLS (docs/batch.md).")
             with Status("Running jobs") as status:
                 for job, outcome in run_jobs(client, jobs, options.segments):
                     done += 1
