@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from scenes import GEOMETRIES, random_levels
@@ -76,3 +80,32 @@ def test_what_is_kept_between_calls_lives_in_main_memory():
     with torch.device("meta"):
         tiles = axes._tiles(axes.reduction, axes.Axis.of_resize(40, 13), torch.float32)
     assert all(tile.block.device.type == "cpu" for tile in tiles)
+
+
+@pytest.mark.parametrize("switch", ["flag", "precision", "setting"])
+def test_reduced_float32_products_are_switched_off_and_on_again(switch):
+    """Whichever of torch's three ways a program has used; the settings exist without a GPU too."""
+    code = """
+import sys, torch
+from zoom_core.axes import _no_tf32
+
+products, switch = torch.backends.cuda.matmul, sys.argv[1]
+if switch == "flag":
+    products.allow_tf32 = True
+elif switch == "setting":
+    torch.set_float32_matmul_precision("high")
+elif hasattr(products, "fp32_precision"):
+    products.fp32_precision = "tf32"
+else:
+    sys.exit()
+name = "fp32_precision" if hasattr(products, "fp32_precision") else "allow_tf32"
+reduced = getattr(products, name)
+assert reduced in ("tf32", True)
+with _no_tf32():
+    assert getattr(products, name) in ("ieee", False)
+assert getattr(products, name) == reduced
+"""
+    root = Path(__file__).resolve().parent.parent
+    # A process of its own: torch remembers which way was used.
+    done = subprocess.run([sys.executable, "-c", code, switch], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -144,10 +144,25 @@ def exact_products(device: torch.device) -> Iterator[None]:
     with ExitStack() as stack:
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
-        if device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
-            torch.backends.cuda.matmul.allow_tf32 = False
-            stack.callback(setattr, torch.backends.cuda.matmul, "allow_tf32", True)
+        if device.type == "cuda":
+            stack.enter_context(_no_tf32())
         yield
+
+
+@contextmanager
+def _no_tf32() -> Iterator[None]:
+    """Whole float32 in products on CUDA, and afterwards what was set before."""
+    products = torch.backends.cuda.matmul
+    # Newer torch raises where the older flag is read after the newer setting was made.
+    name, exact = ("fp32_precision", "ieee") if hasattr(products, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(products, name)
+    if before in ("tf32", True):
+        setattr(products, name, exact)
+    try:
+        yield
+    finally:
+        if before in ("tf32", True):
+            setattr(products, name, before)
 
 
 class Tile(NamedTuple):
