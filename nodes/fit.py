@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import comfy.model_management
+import comfy.utils
 import torch
 from comfy_api.v0_0_2 import io, ui
 
@@ -76,11 +78,18 @@ class ZoomStackFit(io.ComfyNode):
     def execute(cls, images, zoom, align, match_colour, levels=None, loop=(False,)) -> io.NodeOutput:
         pictures = levels_from_images(images)
         known, geometry = levels_for(pictures, levels[0] if levels else None, zoom[0], loop[0])
-        if align[0] or match_colour[0]:
-            pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0])
-            after = check_fit(pictures, geometry)
+        changes = align[0] or match_colour[0]
+        progress = comfy.utils.ProgressBar((1 + changes) * len(geometry.steps))
+
+        def on_pair() -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            progress.update(1)
+
+        if changes:
+            pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0], on_pair)
+            after = check_fit(pictures, geometry, on_pair)
         else:
-            fits = after = check_fit(pictures, geometry)
+            fits = after = check_fit(pictures, geometry, on_pair)
         lines = [fit.describe() for fit in fits] or ["One picture: there is nothing to compare."]
         bad = [str(fit.inner) for fit in after if fit.verdict == "does not fit"]
         if bad:

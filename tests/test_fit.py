@@ -119,3 +119,27 @@ def test_refuses_insets_too_small_to_compare():
     geometry = levels.resolve(128, 128)
     with pytest.raises(ValueError, match="level 1 covers only 8 x 8 pixels"):
         check_fit(torch.rand(2, 3, 128, 128), geometry)
+
+
+def test_large_pictures_are_registered_as_exactly_as_small_ones():
+    """A shift of 2.5 and 1.25 pixels at 2048 x 2048, found where the views of 1024 are registered at 512."""
+    geometry = LEVELS.resolve(2048, 2048)
+    grey = torch.from_numpy(PlaneWaves(4, 2048).levels(geometry, [(0, 0), (2.5, 1.25), (2.5, 1.25)])).float()
+    first = check_fit(grey[:, None], geometry)[0]
+    # In pixels of the level around, which are twice as large.
+    assert first.shift == pytest.approx((-1.25, -0.625), abs=0.05)
+
+
+def test_checking_and_aligning_can_be_stopped_before_any_pair():
+    seen = []
+
+    def stop() -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        check_fit(pictures(), GEOMETRY, stop)
+    with pytest.raises(InterruptedError):
+        seen.clear()
+        align_levels(pictures(), GEOMETRY, on_pair=stop)

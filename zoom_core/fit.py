@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -23,6 +24,8 @@ MIN_SIDE = 16
 MAX_SHIFT, MAX_SCALE, MAX_ROTATION = 0.15, 1.2, 10.0
 # Pixels of the level around: less is noise of the registration, not worth moving a level for.
 STILL = 0.25
+# Views are registered at no more pixels a side: a shift is found to a hundredth of one, more take time only.
+REGISTERED_SIDE = 512
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 
 
@@ -77,10 +80,9 @@ def _views(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int)
     return both.crop(outer), both.reduce(inner)
 
 
-def _grey(view: torch.Tensor) -> np.ndarray:
+def _flattened(grey: np.ndarray) -> np.ndarray:
     """[h, w] float32 with zero mean and unit contrast, very coarse shades taken out: colour
     steps and light must not pass for motion."""
-    grey = view.mean(0).cpu().numpy().astype(np.float32)
     grey = cv2.GaussianBlur(grey, (0, 0), 0.7) - cv2.GaussianBlur(grey, (0, 0), max(min(grey.shape) / 8, 2))
     return grey / max(float(grey.std()), 1e-6)
 
@@ -154,9 +156,11 @@ def _moved(moving: np.ndarray, warp: np.ndarray) -> np.ndarray:
 def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[PairFit, np.ndarray]:
     """The fit of a pair of levels [C, H, W], and the map that aligns it on the outer grid."""
     outer_view, inner_view = _views(outer, inner, geometry, i)
-    still, moving = _grey(outer_view), _grey(inner_view)
-    warp = _register(still, moving)
-    shift, scale, rotation = _parameters(warp, still.shape)
+    (still, moving), pixel = _registered_views(outer_view, inner_view)
+    small = _register(still, moving)
+    warp = pixel @ np.vstack([small, [0, 0, 1]]) @ np.linalg.inv(pixel)
+    warp = warp[:2]
+    shift, scale, rotation = _parameters(warp, outer_view.shape[-2:])
     colour = (inner_view.mean((1, 2)) - outer_view.mean((1, 2))).tolist()
     fit = PairFit(
         i - 1,
@@ -166,9 +170,22 @@ def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -
         rotation,
         tuple(colour),
         _likeness(still, moving),
-        _likeness(still, _moved(moving, warp)),
+        _likeness(still, _moved(moving, small)),
     )
     return fit, warp
+
+
+def _registered_views(*views: torch.Tensor) -> tuple[list[np.ndarray], np.ndarray]:
+    """Views [C, h, w] in grey, small enough to register in a moment; [3, 3] the map from their pixels to the views'."""
+    height, width = views[0].shape[-2:]
+    times = max(max(height, width) / REGISTERED_SIDE, 1.0)
+    size = max(round(width / times), 1), max(round(height / times), 1)
+    factor = np.array([width / size[0], height / size[1]])
+    pixel = np.diag([*factor, 1.0])
+    # Middles of pixels lie at whole numbers on both grids.
+    pixel[:2, 2] = 0.5 * factor - 0.5
+    greys = (view.mean(0).cpu().numpy().astype(np.float32) for view in views)
+    return [_flattened(cv2.resize(grey, size, interpolation=cv2.INTER_AREA)) for grey in greys], pixel
 
 
 def _movement(warp: np.ndarray, shape: tuple[int, int]) -> float:
@@ -217,20 +234,29 @@ def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: in
 
 
 @one_thread()
-def check_fit(images: torch.Tensor, geometry: Geometry) -> list[PairFit]:
+def check_fit(images: torch.Tensor, geometry: Geometry, on_pair: Callable[[], None] | None = None) -> list[PairFit]:
     """How well every level of N pictures [N, C, H, W] fits into the one around it.
 
+    on_pair: called before every pair, for progress; what it raises stops the work.
     Raises ValueError where they do not match the geometry or are too small to compare.
     """
     check_levels(images, geometry, "images")
     images = images.to(torch.float32)
-    count = len(geometry)
-    return [_fit(images[i - 1], images[i % count], geometry, i)[0] for i in range(1, len(geometry.steps) + 1)]
+    fits = []
+    for i in range(1, len(geometry.steps) + 1):
+        if on_pair:
+            on_pair()
+        fits.append(_fit(images[i - 1], images[i % len(geometry)], geometry, i)[0])
+    return fits
 
 
 @one_thread()
 def align_levels(
-    images: torch.Tensor, geometry: Geometry, align: bool = True, match_colour: bool = True
+    images: torch.Tensor,
+    geometry: Geometry,
+    align: bool = True,
+    match_colour: bool = True,
+    on_pair: Callable[[], None] | None = None,
 ) -> tuple[torch.Tensor, Geometry, list[PairFit]]:
     """Brings N pictures [N, C, H, W] to fit, from the outermost inwards.
 
@@ -240,11 +266,13 @@ def align_levels(
     rotation turns the picture itself. Pairs that do not show the same thing are left alone, and
     their PairFit says so.
     match_colour: give each level the mean and contrast of what the level around it shows there.
-    Raises ValueError as `check_fit`.
+    on_pair: as for `check_fit`. Raises ValueError as that does.
     """
     check_levels(images, geometry, "images")
     result, fits = images.to(torch.float32, copy=True), []
     for i in range(1, len(geometry.steps) + 1):
+        if on_pair:
+            on_pair()
         # All others follow level 0, so that where it closes a circle it stays as it is.
         first = i == len(geometry)
         fit, warp = _fit(result[i - 1], result[0 if first else i], geometry, i)
