@@ -265,9 +265,9 @@ class JointGuider(comfy.samplers.CFGGuider):
             )
         sigma = float(timestep.max())
         due = self._agreement.due(sigma)
-        if self._guider is None:
-            # Asked at every evaluation: the core's CFG Override changes it on the way.
-            self._guided.set_cfg(self.cfg if self._agreement.guided(sigma) else 1.0)
+        # Asked at every evaluation: the core's CFG Override changes it on the way. Guiders with strengths of
+        # other names keep theirs.
+        self._guided.cfg = self.cfg if self._agreement.guided(sigma) else 1.0
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
         comfy.patcher_extension.add_wrapper_with_key(
             comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,

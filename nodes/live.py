@@ -15,7 +15,8 @@ EVENT = "zoom_stack.sampling"
 def announce(levels: ZoomLevels, geometry: Geometry, columns: int) -> None:
     """One message a run: sizes, insets and prompts, and in how many columns the preview shows the levels."""
     context = get_executing_context()
-    if PromptServer.instance is None or context is None:
+    if context is None:
+        # A script: only a server executes graphs.
         return
     message = {**describe_levels(levels, geometry), "node": context.node_id, "columns": columns}
     PromptServer.instance.send_sync(EVENT, message, PromptServer.instance.client_id)
