@@ -332,6 +332,21 @@ def test_a_dome_turns_about_its_middle_and_fits_any_output(centred, monkeypatch)
     assert (StackRenderer(centred[1], 100, 160, "dome").render(1.3) - picture).abs().mean() < 2e-3
 
 
+@pytest.mark.parametrize("side", [1, 2, 4])
+@pytest.mark.parametrize("fit", ["crop", "fit", "dome"])
+def test_tiny_levels_and_outputs_give_pictures(side, fit):
+    """Also where a place lies a rounding error below a sample, as for some of these."""
+    levels = ZoomLevels.uniform(2 if side > 1 else 1)
+    layers = torch.rand(len(levels), 3, side, side, generator=torch.Generator().manual_seed(0))
+    stack = ZoomStack(layers, levels.resolve(side, side), levels)
+    for height, width in ((1, 1), (2, 7), (64, 64), (3, 200)):
+        renderer = StackRenderer(stack, height, width, fit)
+        for roll in (0.0, 30.0, 90.0, -179.9):
+            view = renderer.render(0.4 * (len(levels) - 1), roll=roll)
+            assert view.shape == (3, height, width) and 0 <= view.min() and view.max() <= 1
+            assert view.amax() > 0.1
+
+
 def test_tiles_do_not_show(centred):
     """Large tiles, as on a GPU, give the same picture as the small ones of a processor."""
     stack = centred[1]

@@ -113,8 +113,10 @@ def axis_tiles(
     output = np.arange(begin, end)
     position = offset + step * output
     base = np.floor(position)
-    row, fraction = np.divmod((position - base) * PHASES, 1.0)
-    row = row.astype(np.intp)
+    phase = (position - base) * PHASES
+    # A place a rounding error below a sample lies at the very end of the table.
+    row = np.minimum(phase.astype(np.intp), PHASES - 1)
+    fraction = phase - row
     weights = table[row]
     weights += (table[row + 1] - weights) * fraction[:, None].astype(np.float32)
     first = base.astype(np.intp) - (taps // 2 - 1)
