@@ -14,9 +14,9 @@ from . import browser, jobs, processes, workflow
 from .console import Problem, say
 from .installation import PACK, SOURCES, Installation, prepare
 
-BENCHMARKS = ("ablation", "batch", "operators", "render", "sampling")
 READY = "ZOOM_STACK_READY"  # tells stage 1 what stage 0 found
 _EXTRAS = {"test": ("test", "batch"), "twins": ("test",), "batch": ("batch",)}
+_BENCHMARK_EXTRAS = {"batch": ("batch",), "viewer": ("test",)}
 
 
 def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int:
@@ -69,10 +69,12 @@ def _from_stage_0() -> Installation | None:
 
 def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
     """Complain about what cannot work; the names of the extras that it needs."""
-    if options.command == "bench" and (not rest or rest[0] not in BENCHMARKS):
-        raise Problem(f"bench: expected one of {', '.join(BENCHMARKS)}, got {rest[0] if rest else 'nothing'}.")
-    if options.command == "bench" and rest[0] == "batch":
-        return ("batch",)
+    if options.command == "bench":
+        files = sorted((PACK / "benchmarks").glob("*.py"))
+        names = [file.stem for file in files if '__name__ == "__main__"' in file.read_text("utf-8")]
+        if not rest or rest[0] not in names:
+            raise Problem(f"bench: expected one of {', '.join(names)}, got {rest[0] if rest else 'nothing'}.")
+        return _BENCHMARK_EXTRAS.get(rest[0], ())
     if options.command == "demo":
         path = workflow.find(options.workflow)
         content = workflow.read(path)

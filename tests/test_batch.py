@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -109,6 +110,14 @@ def test_results_are_whole_or_not_there_and_stay(tmp_path):
     results.publish(tmp_path, job, worker.Outcome({"b.png": b"2"}))
     assert results.finished(tmp_path, job)["files"] == ["b.png"]
     assert [path.name for path in tmp_path.iterdir()] == [job.name]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    for name, age in ((".part-old", 2 * 86400), (".part-new", 60), ("kept-0", 2 * 86400)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    results.clear_up(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-new", "kept-0"]
 
 
 def start(folder: Path, *arguments) -> subprocess.Popen:

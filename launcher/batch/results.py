@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .worker import Outcome
 
 NOTE = "result.json"  # written last: a folder with it is finished
 _PICTURES, _FILMS = {".png", ".jpg", ".jpeg", ".webp", ".gif"}, {".mp4", ".webm", ".mov", ".mkv"}
+_DAY = 24 * 3600
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; background: #16181d; color: #e6e6e6 }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem }
@@ -26,6 +28,13 @@ img, video { width: 100%; border-radius: .3rem; display: block; margin-bottom: .
 .failed { outline: 2px solid #d9534f } small { color: #9aa0ab } pre { white-space: pre-wrap; font-size: 12px }
 a { color: #8ab4f8 }
 """
+
+
+def clear_up(output: Path) -> None:
+    """Remove what a killed run left half-written; what is younger than a day may be another run's."""
+    for partial in output.glob(".part-*"):
+        if partial.stat().st_mtime < time.time() - _DAY:
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
 def finished(output: Path, job: Job) -> dict[str, Any]:

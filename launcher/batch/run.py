@@ -12,12 +12,13 @@ from ..demo import use_cpu
 from ..installation import Installation
 from ..jobs import Job, read_jobs
 from .engine import Place, connect, read_servers, run_jobs, worker_environments
-from .results import finished, publish, write_report
+from .results import clear_up, finished, publish, write_report
 
 
 def run_batch(options: argparse.Namespace, installation: Installation) -> int:
     """Run all jobs that are not finished yet; 1 when any failed."""
     jobs = read_jobs(options.jobs, options.workflow, options.seed)
+    clear_up(options.output)
     with tempfile.TemporaryDirectory(prefix="batch-", dir=installation.cache, ignore_cleanup_errors=True) as folder:
         rows = {job.id: {**finished(options.output, job), "id": job.id, "status": "finished before"} for job in jobs}
         todo = {job.digest: job for job in jobs if "digest" not in rows[job.id]}
