@@ -22,8 +22,8 @@ PICTURES = sorted((PACK / "workflows" / "input").glob("zoom-*.jpg"))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 # Software WebGL: without a graphics card there is no other.
 ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
-# What software WebGL says about itself, whoever draws.
-DRIVER = "GL Driver Message"
+# What software WebGL says about itself, and the browser about a file that is gone, whatever we do.
+NOT_OURS = ("GL Driver Message", "Failed to load resource")
 
 
 @contextmanager
@@ -46,7 +46,8 @@ def watched(page, ours=("zs-", "zoom", "viewer", ".mjs", "file:")) -> list[str]:
 
     def on_console(message) -> None:
         place = message.location.get("url", "") + message.text
-        if message.type in ("error", "warning") and DRIVER not in message.text and any(o in place for o in ours):
+        foreign = any(words in message.text for words in NOT_OURS)
+        if message.type in ("error", "warning") and not foreign and any(part in place for part in ours):
             problems.append(f"{message.type}: {message.text}")
 
     page.on("console", on_console)

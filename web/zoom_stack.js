@@ -9,6 +9,8 @@ const NODE = "ZoomStackViewer";
 const PAGE = "ZoomStackPage";
 // What the server sends when a joint sampler starts: how its levels lie.
 const SAMPLING = "zoom_stack.sampling";
+// Asks the level editor to put a level somewhere.
+const PLACE = "zoom-stack-place";
 // Where a node keeps the description of what it showed last, so that a saved workflow opens with it.
 const SHOWN = "zoom_stack";
 const LEAST_HEIGHT = 300;
@@ -36,6 +38,7 @@ class NodeViewer {
     this.viewer = new Viewer(this.element, {
       takesWheel: () => this.element.contains(document.activeElement),
       passOn: (event) => passOn(event),
+      onPlace: (wanted) => dispatchEvent(new CustomEvent(PLACE, { detail: { node, ...wanted } })),
     });
     addWidget(node, "viewer", "ZOOM_STACK_VIEWER", this.element, LEAST_HEIGHT);
     node.setSize([Math.max(node.size[0], FIRST_SIZE[0]), Math.max(node.size[1], FIRST_SIZE[1])]);

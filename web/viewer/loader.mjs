@@ -82,12 +82,16 @@ export class Levels {
     return !this.entries[this.geometry.picture(level)].missing;
   }
 
-  /** The next level to bring, outermost first among those near enough; then the thumbnails of the others. */
+  /**
+   * The next level to bring, outermost first: those near enough, then those that have not even a thumbnail, then
+   * what has changed.
+   */
   next() {
-    const free = ([, entry]) => !entry.missing && !entry.busy;
-    const all = [...this.entries.entries()].filter(free);
-    const near = all.filter(([index, entry]) => entry.version !== this.version && this.distance(index) <= this.around);
-    return near[0] ?? all.find(([, entry]) => entry.thumbnail !== this.version) ?? null;
+    const { version } = this;
+    const all = [...this.entries.entries()].filter(([, entry]) => !entry.missing && !entry.busy);
+    const near = all.filter(([index, entry]) => entry.version !== version && this.distance(index) <= this.around);
+    return near.find(([, entry]) => !entry.picture) ?? all.find(([, entry]) => !entry.thumbnail) ?? near[0] ??
+      all.find(([, entry]) => entry.thumbnail !== version) ?? null;
   }
 
   async work() {

@@ -7,7 +7,7 @@
  *     takesWheel?: (event: WheelEvent) => boolean,
  *     passOn?: (event: Event) => void,
  *     onRest?: (place: string) => void,
- *     onPlace?: (level: number, rect: {left: number, top: number, width: number, height: number}) => void,
+ *     onPlace?: (wanted: {level: number, zoom: number, center: [number, number]}) => void,
  * }} Host  what a viewer asks of what stands around it
  */
 
@@ -335,11 +335,13 @@ export class Viewer {
     this.changed();
   }
 
-  /** Offer the middle of what is seen as the place of the next level. */
+  /** Offer what is seen as the place of the level after the one that it lies in. */
   placeNext() {
     const { place } = this.flight;
-    const rect = this.geometry.rect(place, this.geometry.shares(this.canvas.width, this.canvas.height));
-    this.host.onPlace(this.geometry.picture(place.level), rect);
+    const { width, height } = this.geometry.size(place);
+    const level = this.geometry.picture(place.level) + 1;
+    this.dialog?.close();
+    this.host.onPlace({ level, zoom: 1 / Math.sqrt(width * height), center: [place.x, place.y] });
   }
 
   /** The picture in a dialog as large as the window, or back. */
