@@ -33,6 +33,8 @@ class NodeViewer {
   constructor(node) {
     this.node = node;
     this.asked = 0;
+    this.previewed = false;
+    this.ended = new WeakSet();
     this.element = document.createElement("div");
     this.element.style.cssText = `width: 100%; height: 100%; min-height: ${LEAST_HEIGHT}px;`;
     this.viewer = new Viewer(this.element, {
@@ -44,10 +46,16 @@ class NodeViewer {
     node.setSize([Math.max(node.size[0], FIRST_SIZE[0]), Math.max(node.size[1], FIRST_SIZE[1])]);
   }
 
-  /** Show what the node gave out, unless that is what is shown already. */
-  async show(output) {
+  /**
+   * Show what the node gave out, unless that is what is shown already.
+   * @param {any} output @param {boolean} executed just now, and not only told again
+   */
+  async show(output, executed = false) {
     const file = output?.zoom_stack?.[0];
-    if (!file || file.subfolder === this.shown) return;
+    if (!file || (file.subfolder === this.shown && !(executed && this.previewed))) return;
+    // A preview may still be cut up when its run is over.
+    for (const stack of sampling.values()) this.ended.add(stack);
+    this.previewed = false;
     this.shown = file.subfolder;
     this.node.properties[SHOWN] = file;
     const asked = ++this.asked;
@@ -63,8 +71,9 @@ class NodeViewer {
 
   /** Show what the sampler before this node has so far. */
   preview(stack, pictures) {
+    if (this.ended.has(stack)) return;
     this.asked++;
-    this.shown = null;
+    this.previewed = true;
     this.viewer.preview(stack, pictures);
   }
 
@@ -183,7 +192,7 @@ app.registerExtension({
     const { onExecuted, onRemoved, onConfigure } = node;
     node.onExecuted = function executed(output) {
       onExecuted?.call(this, output);
-      widget.show(output);
+      widget.show(output, true);
     };
     node.onConfigure = function configured(...given) {
       onConfigure?.apply(this, given);
