@@ -1,0 +1,204 @@
+"""What comes out of the sampler, on the demo model: `python run.py bench quality`.
+
+Stacks of captions of drawn worlds that nobody trained on, every option with the same seeds:
+    kinds      levels that the judge (demo_model/judge.py) takes for what their caption says, percent
+    FD         Frechet distance to other drawn pictures of these kinds
+    octaves    energy of details of 1-2, 2-4 and 4-8 pixels, percent of the drawn worlds'
+    seam       step across an inset's border over the steps next to it, 1 = no border to see
+    coarse     the same for means of 4 x 4 pixels: do surroundings and inset belong together?
+    washed     stacks with a level whose mean is below .05 or above .85
+    misfit     rms difference between D(level i+1) and the inset of level i, 0..255
+All but misfit are of the levels as shown, fused and rendered. +-: the standard deviation over groups of stacks.
+Options: --worlds N (stacks), --first N (the first world), --levels N, --steps N, --zoom Z, --photographs,
+--only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import in_process  # noqa: F401  # isort: skip  (makes ComfyUI importable)
+import torch
+from comfy.utils import set_progress_bar_enabled
+from torch.nn.functional import avg_pool2d, interpolate
+from torchvision.utils import save_image
+from zoom_stack_pack.demo_model import load
+from zoom_stack_pack.demo_model.judge import Judge, Worlds, kept_out_worlds, octaves
+from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
+from zoom_stack_pack.nodes.prompts import ZoomPromptList
+from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
+from zoom_stack_pack.zoom_core import downscale, render_image
+from zoom_stack_pack.zoom_core.photograph import crop_photograph
+from zoom_stack_pack.zoom_core.seams import fuse
+
+PAPER = {"blending": "multi-resolution"}
+WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}
+OPTIONS = {
+    "levels on their own": {"blending": "none", "shared_noise": False},
+    "the paper's mean": PAPER,
+    "border (the default)": {},
+    "border, cfg throughout": WHOLE,
+    "the paper's mean, cfg throughout": {**PAPER, **WHOLE},
+    "naive average": {"blending": "average"},
+    "iterative update": {"update": "iterative"},
+    "independent noise": {"shared_noise": False},
+}
+SHOWN = ("levels on their own", "the paper's mean", "border (the default)")
+
+
+def sample(demo, conds, seed: int, steps: int, **changed) -> tuple[torch.Tensor, object]:
+    """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node."""
+    model, _, vae = demo
+    positive, negative, levels = conds
+    given = dict(
+        model=model, levels=levels, seed=seed, steps=steps, cfg=4.0, sampler_name="euler", scheduler="simple",
+        denoise=1.0, blending="border", shared_noise=True, update="joint", consistency="latent", consistency_every=1,
+        start_percent=0.0, end_percent=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, vae=vae,
+    )  # fmt: skip
+    given.update(changed)
+    latent = {"samples": torch.zeros(1, 3, 64, 64)}
+    lists = {name: [value] for name, value in given.items()}
+    latent, resolved = MultiScaleJointKSampler.execute(
+        positive=positive, negative=negative, latent_image=[latent], **lists
+    ).args
+    return vae.decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
+
+
+def border_step(levels: torch.Tensor, geometry, block: int = 1) -> tuple[float, float]:
+    """Sums of the mean absolute steps (across the borders of insets, on either side of them), over all levels.
+
+    block: steps between means of so many pixels a side; insets have to lie on its grid.
+    """
+    across = beside = 0.0
+    for image, inset in zip(levels, geometry.insets):
+        n = [int(value) // block for value in inset]
+        means = avg_pool2d(image, block)
+        for view, start, length, low, high in (
+            (means, n[1], n[3], n[0], n[0] + n[2]),
+            (means.mT, n[0], n[2], n[1], n[1] + n[3]),
+        ):
+            steps = (view[..., 1:] - view[..., :-1]).abs()[:, low:high].mean((0, 1))
+            for edge in (start - 1, start + length - 1):
+                across += float(steps[edge])
+                beside += float(steps[edge - 1] + steps[edge + 1]) / 2
+    return across, beside
+
+
+def misfit(levels: torch.Tensor, geometry) -> float:
+    """Root mean square, in steps of 1/255."""
+    errors = [
+        (downscale(inner, int(n.height), int(n.width)) - outer[:, int(n.top) :, int(n.left) :]
+         [:, : int(n.height), : int(n.width)]).square().mean()
+        for outer, inner, n in zip(levels, levels[1:], geometry.insets)
+    ]  # fmt: skip
+    return 255 * float(torch.stack(errors).mean().sqrt())
+
+
+def shown(levels: torch.Tensor, geometry, option: dict) -> torch.Tensor:
+    """The levels as a film shows them."""
+    blending = option.get("blending", "border")
+    if blending == "none":
+        return levels
+    return render_image(fuse(levels, geometry, blending), geometry)
+
+
+def row(stacks: list[torch.Tensor], geometry, drawn: torch.Tensor, judge: Judge, kinds: torch.Tensor) -> list[float]:
+    """kinds, three octaves, seam and coarse step of some stacks; drawn: the worlds of these captions."""
+    pictures = torch.cat(stacks)
+    energies = [100 * ours / true for ours, true in zip(octaves(pictures, 3), octaves(drawn, 3))]
+    steps = []
+    for block in (1, 4):
+        across, beside = zip(*(border_step(stack, geometry, block) for stack in stacks))
+        steps.append(sum(across) / sum(beside))
+    return [100 * judge.recognised(pictures, kinds), *energies, *steps]
+
+
+def spread(values: list[float]) -> str:
+    deviation = statistics.pstdev(values)
+    digits = 2 if max(values) < 20 else 0
+    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge: Judge, reference, misfits) -> None:
+    """One line: figures of groups of a quarter of the stacks each, FD of all of them."""
+    count, levels = len(stacks), worlds.levels
+    size = max(1, count // 4)
+    rows = []
+    for start in range(0, count, size):
+        part = slice(start * levels, (start + size) * levels)
+        rows.append(row(stacks[start : start + size], geometry, worlds.pictures[part], judge, worlds.kinds[part]))
+    means = torch.stack(stacks).mean((2, 3, 4))
+    washed = int(((means < 0.05) | (means > 0.85)).any(1).sum())
+    figures = [spread(list(column)) for column in zip(*rows)]
+    figures.insert(1, f"{judge.frechet(torch.cat(stacks), reference):.2f}")
+    figures += [f"{washed} of {count}", f"{statistics.mean(misfits):.1f}"]
+    print("| " + " | ".join([name, *figures]) + " |", flush=True)
+
+
+def photographs(demo, conds, seeds: range, steps: int) -> None:
+    """How closely a photograph is kept: a level of another zoom with the same prompts."""
+    print("\n| photograph at level | method | PSNR, dB |\n|---|---|---|")
+    count = len(conds[2])
+    for level in (0, count // 2, count - 1):
+        for method in ("projection", "adam"):
+            values = []
+            for seed in seeds:
+                source = sample(demo, conds, seed + 1000, steps)[0][level]
+                picture = source[None].movedim(1, -1)
+                guide = ZoomPhotoGuide.execute(
+                    picture, level=level, method=method, steps=5, learning_rate=0.1, start_percent=0.0, end_percent=1.0
+                ).args[0]
+                levels, _ = sample(demo, conds, seed, steps, guide=guide)
+                error = (levels[level] - crop_photograph(source, 64, 64)).square().mean()
+                values.append(float(-10 * torch.log10(error.clamp_min(1e-12))))
+            print(f"| {level} | {method} | {spread(values)} |", flush=True)
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=16, help="stacks of each option")
+    parser.add_argument("--first", type=int, default=100, help="number of the first world")
+    parser.add_argument("--levels", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--zoom", type=float, default=4.0)
+    parser.add_argument("--only", nargs="*", help="these options only")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of three stacks here")
+    parser.add_argument("--photographs", action="store_true", help="how closely photographs are kept, too")
+    args = parser.parse_args()
+    set_progress_bar_enabled(False)
+    demo, judge = load.load(), Judge.load()
+    worlds = kept_out_worlds(args.worlds, args.levels, args.first)
+    reference = judge.reference(worlds.kinds, 2)
+    n = args.levels
+    texts = ["\n".join(worlds.captions[i * n : (i + 1) * n]) for i in range(args.worlds)]
+    conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
+    print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {args.steps} steps, cfg 4\n")
+    print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    geometry = conds[0][2].resolve(64, 64)
+    drawn = list(worlds.pictures.split(n))
+    table("drawn", drawn, geometry, worlds, judge, reference, [misfit(stack, geometry) for stack in drawn])
+    sheet = {}
+    for name, option in OPTIONS.items():
+        if args.only and name not in args.only:
+            continue
+        stacks, misfits = [], []
+        for i, cond in enumerate(conds):
+            levels, _ = sample(demo, cond, 1000 + args.first + i, args.steps, **option)
+            misfits.append(misfit(levels, geometry))
+            stacks.append(shown(levels, geometry, option))
+        table(name, stacks, geometry, worlds, judge, reference, misfits)
+        if name in SHOWN:
+            sheet[name] = stacks[:3]
+    if args.sheet:
+        rows = [torch.cat(list(stack), -1) for each in zip(*sheet.values(), drawn) for stack in each]
+        save_image(interpolate(torch.cat(rows, -2)[None], scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)
+    if args.photographs:
+        photographs(demo, conds[0], range(args.worlds), args.steps)
+
+
+if __name__ == "__main__":
+    main()
