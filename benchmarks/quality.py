@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from pathlib import Path
 
-import in_process  # noqa: F401  # isort: skip  (makes ComfyUI importable)
+from in_process import ROOT  # isort: skip  (makes ComfyUI importable)
 import torch
 from comfy.utils import set_progress_bar_enabled
 from torch.nn.functional import avg_pool2d, interpolate
@@ -32,6 +33,9 @@ from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
 from zoom_stack_pack.zoom_core import downscale, render_image
 from zoom_stack_pack.zoom_core.photograph import crop_photograph
 from zoom_stack_pack.zoom_core.seams import fuse
+
+# The judge keeps its classifier in the launcher's cache folder.
+sys.path.append(str(ROOT))
 
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}

@@ -170,14 +170,15 @@ def sample_stack(
     steps: int = 16,
     cfg: float = 4.0,
     seed: int = 0,
-    end_percent: float = 0.5,
+    interval: tuple[float, float] = (0.25, 0.85),
 ) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
-    As the demo's workflow does it: levels are made to agree up to `end_percent` of the sampling, and
-    the finished pictures are fused, so that what is judged agrees too.
+    As the demo's workflow does it: levels agree at every step, are guided at noise levels in `interval`, and
+    the finished pictures are fused.
     """
     from zoom_core import ZoomLevels, consolidate, render_image, render_noise
+    from zoom_core.blending import correlation_length
     from zoom_core.seams import fuse
 
     count = len(tokens)
@@ -188,9 +189,10 @@ def sample_stack(
     sigmas = schedule(steps)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         with_text, without = net(torch.cat([x, x]), now.expand(2 * count), both).float().chunk(2)
-        clean = x - now * (without + cfg * (with_text - without))
-        if now >= 1 - end_percent:
-            clean = consolidate(clean, geometry)
+        guided = cfg if interval[0] <= float(now) <= interval[1] else 1.0
+        clean = x - now * (without + guided * (with_text - without))
+        noise_to_signal = float(now / (1 - now))
+        clean = consolidate(clean, geometry, length=correlation_length(noise_to_signal, 64, 64))
         x = clean + then / now * (x - clean)
     return render_image(fuse((x * 0.5 + 0.5).clamp(0, 1), geometry), geometry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import pad
@@ -92,15 +93,33 @@ def _mean_of_pictures(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> N
     layers[pair.inner] += (expanded - layers[pair.inner]) * (around / (around + 1))
 
 
-def _at_border(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """[height, width]: 1 at the border, smoothly 0 from `_DEPTH` pixels inside on."""
-    inside = []
-    for size in (height, width):
-        pixel = torch.arange(size, device=like.device, dtype=like.dtype)
-        ramp = (torch.minimum(pixel, size - 1 - pixel) / _DEPTH).clamp(0, 1)
-        inside.append(ramp * ramp * (3 - 2 * ramp))
-    # The product leaves no crease along the diagonals of the corners.
-    return 1 - inside[0][:, None] * inside[1]
+@lru_cache(maxsize=128)
+def _shares(height: int, width: int, dtype: torch.dtype) -> torch.Tensor:
+    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; an ordinary tensor on the
+    CPU, also when the first to ask is in inference mode."""
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        inside = []
+        for size in (height, width):
+            pixel = torch.arange(size, dtype=dtype)
+            ramp = (torch.minimum(pixel, size - 1 - pixel) / _DEPTH).clamp(0, 1)
+            inside.append(ramp * ramp * (3 - 2 * ramp))
+        # The product leaves no crease along the diagonals of the corners.
+        return _SHARE * (1 - inside[0][:, None] * inside[1])
+
+
+@lru_cache(maxsize=128)
+def _fade(vertical: Axis, horizontal: Axis, length: float, dtype: torch.dtype) -> torch.Tensor:
+    """[H, W] of the outer level: 1 on the inset, exp(-distance / length) around it along each axis; an ordinary
+    tensor on the CPU."""
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        fades = []
+        for axis in (vertical, horizontal):
+            pixel = torch.arange(axis.size, dtype=dtype)
+            distance = (pixel - pixel.clamp(axis.start, axis.start + axis.count - 1)).abs()
+            fades.append(torch.exp(-distance / length))
+        fade = fades[0][:, None] * fades[1]
+        # Denormal numbers slow a processor down.
+        return torch.where(fade > axes.NEGLIGIBLE, fade, 0.0)
 
 
 def _share_at_border(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torch.Tensor:
@@ -118,8 +137,9 @@ def _share_at_border(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> to
         reduced.append(axes.reduce(reduced[-1], *steps[-1]))
     correction = _SHARE * reduced[-1]
     for finer, coarser, step in zip(reduced[-2::-1], reduced[:0:-1], steps[::-1]):
-        band = finer - axes.expand(coarser, *step)
-        correction = axes.expand(correction, *step) + _SHARE * _at_border(*band.shape[-2:], band) * band
+        correction, below = axes.expand(torch.stack([correction, coarser]), *step)
+        shares = _shares(*finer.shape[-2:], finer.dtype).to(finer.device)
+        correction = torch.addcmul(correction, finer - below, shares)
     layers[pair.inner] += pair.expand(correction)
     return correction
 
@@ -138,12 +158,9 @@ def _continue_outwards(layers: torch.Tensor, pair: Pair, length: float) -> None:
         height, width = layers.shape[-2:]
         top, left = pair.vertical.start, pair.horizontal.start
         margins = left, width - left - pair.horizontal.count, top, height - top - pair.vertical.count
-        fade = []
-        for start, axis, size in ((top, pair.vertical, height), (left, pair.horizontal, width)):
-            pixel = torch.arange(size, device=seen.device, dtype=seen.dtype)
-            fade.append(torch.exp(-(pixel - pixel.clamp(start, start + axis.count - 1)).abs() / length))
         around = pad(seen - inset, margins, mode="replicate")
-        layers[pair.outer].addcmul_(around, fade[0][:, None] * fade[1])
+        fade = _fade(pair.vertical, pair.horizontal, length, seen.dtype).to(seen.device)
+        layers[pair.outer].addcmul_(around, fade)
     inset.copy_(seen)
 
 
