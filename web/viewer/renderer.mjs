@@ -53,8 +53,11 @@ uniform float lod;
 uniform float coarse;   // share of the next mipmap
 uniform float opacity;
 uniform float power;
-uniform bool fine;
 out vec4 color;
+
+vec3 linear(vec2 at, float level) {
+  return textureLod(source, at, level).rgb;
+}
 
 vec3 cubic(vec2 at, float level) {
   vec2 size = vec2(textureSize(source, int(level)));
@@ -88,11 +91,7 @@ void main() {
   vec2 weight = min(reached.xz, reached.yw);
   weight = pow(weight * weight * (3.0 - 2.0 * weight), vec2(power));
   vec2 at = rect.xy + pixel / viewport * rect.zw;
-  vec3 near = fine ? cubic(at, lod) : textureLod(source, at, lod).rgb;
-  if (coarse != 0.0) {
-    vec3 far = fine ? cubic(at, lod + 1.0) : textureLod(source, at, lod + 1.0).rgb;
-    near = mix(near, far, coarse);
-  }
+  vec3 near = mix(SAMPLE(at, lod), SAMPLE(at, lod + 1.0), coarse);
   float alpha = opacity * weight.x * weight.y;
   color = vec4(clamp(near, 0.0, 1.0) * alpha, alpha);
 }`;
@@ -147,8 +146,10 @@ export class WebGLRenderer {
   prepare() {
     const gl = this.gl;
     this.reduceProgram = program(gl, REDUCE, ["source", "size", "texel", "lod"]);
-    this.drawProgram = program(gl, DRAW,
-      ["source", "rect", "viewport", "edge", "rise", "lod", "coarse", "opacity", "power", "fine"]);
+    // Two programs, not a branch: where the processor draws, it would work out both of its sides.
+    const names = ["source", "rect", "viewport", "edge", "rise", "lod", "coarse", "opacity", "power"];
+    this.fastProgram = program(gl, DRAW.replaceAll("SAMPLE", "linear"), names);
+    this.fineProgram = program(gl, DRAW.replaceAll("SAMPLE", "cubic"), names);
     this.framebuffer = gl.createFramebuffer();
     this.largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
@@ -251,7 +252,7 @@ export class WebGLRenderer {
       canvas.width = Math.max(canvas.width, width);
       canvas.height = Math.max(canvas.height, height);
     }
-    const { handle, at } = this.drawProgram;
+    const { handle, at } = fine ? this.fineProgram : this.fastProgram;
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, 0, width, height);
     gl.enable(gl.SCISSOR_TEST);
@@ -285,7 +286,6 @@ export class WebGLRenderer {
       gl.uniform1f(at.coarse, coarse);
       gl.uniform1f(at.opacity, opacity);
       gl.uniform1f(at.power, 1 + (RAMP_POWER - 1) * magnified);
-      gl.uniform1i(at.fine, fine ? 1 : 0);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     }
     context.globalCompositeOperation = "copy";
