@@ -14,7 +14,7 @@ import torch
 from comfy_extras import nodes_custom_sampler
 from joint_runs import joint, random
 from torch._subclasses.fake_tensor import FakeTensorMode
-from zoom_stack_pack.nodes import side_by_side
+from zoom_stack_pack.nodes import agreement, side_by_side
 from zoom_stack_pack.nodes.advanced import ZoomJointGuider
 from zoom_stack_pack.nodes.agreement import Agreement, JointSettings, kept_parts
 from zoom_stack_pack.nodes.editing import ZoomLevelMask
@@ -137,7 +137,7 @@ def test_nothing_of_a_run_stays_on_the_guider(sd1, conds):
     assert set(vars(guider)) == before
 
 
-def test_agreement_happens_on_the_device_of_the_latents(zoom_stack_pack):
+def test_agreement_happens_on_the_device_of_the_latents(zoom_stack_pack, monkeypatch):
     """On a device that only computes shapes and refuses to mix tensors of two devices, as a GPU does; what was made
     before the model was loaded lies on the CPU."""
     levels, space = ZoomLevels.uniform(3), LatentSpace(None, None)
@@ -145,11 +145,15 @@ def test_agreement_happens_on_the_device_of_the_latents(zoom_stack_pack):
     mask[1, ..., :8] = 0
     sampling = tiny_models.toy("eps").model.model_sampling
     kept = kept_parts(latent, mask, space)
+    # A number about the schedule, which a device without numbers cannot tell.
+    ratio = agreement.noise_to_signal(sampling, 1.0)
+    monkeypatch.setattr(agreement, "noise_to_signal", lambda *_: ratio)
+    settings = JointSettings(blending="multi-resolution")
 
     def agree(latent, mask):
         geometry = resolve(levels, latent)
-        agreement = Agreement(sampling, geometry, JointSettings(), [1.0, 0.0], space, latent, mask, (), kept)
-        return agreement.agree(latent + 1, 1.0)
+        run = Agreement(sampling, geometry, settings, [1.0, 0.0], space, latent, mask, (), kept)
+        return run.agree(latent + 1, 1.0)
 
     # Real numbers first: the operators make their small matrices once.
     assert torch.isfinite(agree(latent, mask)).all()
