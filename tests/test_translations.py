@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+# ComfyUI's interface languages, English aside.
+ALL = ["ar", "es", "fa", "fr", "he", "ja", "ko", "pt-BR", "ru", "tr", "zh", "zh-TW"]
 PACK = Path(__file__).resolve().parent.parent
+WORDS = PACK / "web" / "words"
+GAP = re.compile(r"\{(\w+)\}")
 LANGUAGES = sorted(path.name for path in (PACK / "locales").iterdir())
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_of_the_interface_is_there():
+    assert LANGUAGES == ALL
+    assert sorted(path.stem for path in WORDS.glob("*.mjs") if path.stem != "languages") == ALL
+
+
+@pytest.mark.parametrize("language", ALL)
+def test_the_words_of_the_viewer_and_the_editor_are_translated(language, chromium, comfy):
+    """Every word but the errors, which are the server's, with the same gaps."""
+    page = chromium.new_page()
+    page.goto(f"{comfy.url}/system_stats")
+    english, given = page.evaluate(
+        """async (language) => {
+            const root = "/extensions/zoom-stack"
+            const editor = (await import(`${root}/editor/words.mjs`)).WORDS
+            const viewer = (await import(`${root}/viewer/words.mjs`)).WORDS.en
+            const {words} = await import(`${root}/words/languages.mjs`)
+            return [{editor, viewer}, await words(language)]
+        }""",
+        language,
+    )
+    page.close()
+    server = {key for key in english["editor"] if key.startswith("error.") and key != "error.server"}
+    for part, skipped in (("editor", server), ("viewer", set())):
+        assert set(given[part]) == set(english[part]) - skipped, part
+        for key, words in given[part].items():
+            assert words.strip() and set(GAP.findall(words)) == set(GAP.findall(english[part][key])), key
+
+
+@pytest.mark.parametrize("language", ALL)
 def test_a_translation_is_complete(language, comfy_path):
     from zoom_stack_pack.nodes import NODES
 

@@ -6,6 +6,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { LevelEditor } from "./editor/editor.mjs";
+import { speak } from "./editor/words.mjs";
+import { words } from "./words/languages.mjs";
 
 const NODE = "ZoomPromptList";
 const READ = "/zoom-stack/prompts";
@@ -181,7 +183,8 @@ function refreshAll() {
 
 app.registerExtension({
   name: "ZoomStack.LevelEditor",
-  setup() {
+  async setup() {
+    speak((await words(app.extensionManager.setting.get("Comfy.Locale") ?? "en")).editor);
     api.addEventListener("executed", refreshAll);
     window.addEventListener(PLACE, (event) => place(/** @type {CustomEvent} */ (event).detail));
   },

@@ -3,7 +3,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { Viewer } from "./viewer/viewer.mjs";
-import { speak, t } from "./viewer/words.mjs";
+import { speak, t, WORDS } from "./viewer/words.mjs";
+import { words } from "./words/languages.mjs";
 
 const NODE = "ZoomStackViewer";
 const PAGE = "ZoomStackPage";
@@ -179,10 +180,13 @@ function viewersAfter(id) {
 
 app.registerExtension({
   name: "ZoomStack.Viewer",
-  setup() {
-    speak(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en");
+  async setup() {
     api.addEventListener(SAMPLING, ({ detail }) => sampling.set(String(detail.node), detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => onPreview(detail));
+    const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+    const { viewer } = await words(language);
+    if (Object.keys(viewer).length) WORDS[language] = viewer;
+    speak(language);
   },
   nodeCreated(node) {
     const Widget = { [NODE]: NodeViewer, [PAGE]: PageLink }[node.constructor.comfyClass];

@@ -3,7 +3,8 @@
  * @module
  */
 
-const WORDS = {
+/** @type {Record<string, string>} */
+export const WORDS = {
   "error.prompt": "prompts: entry {row} needs a 'prompt' that is not empty.",
   "error.empty": "prompts is empty: write at least one prompt, one a line, outermost first.",
   "error.count": "prompts has {count} levels, expected {wanted}.",
@@ -34,11 +35,9 @@ const WORDS = {
   "prompt.hint": "What this level shows",
   "negative": "Negative",
   "zoom": "Zoom",
-  "place": "Place",
   "place.hint": "Drag the frame to where this level lies; drag a corner to change its zoom.",
   "place.none": "The picture of level {row} appears here after a run.",
   "place.frame": "Frame of level {row} on level {before}: arrows move it, + and - change its zoom",
-  "place.middle": "Middle",
   "more": "Details of level {row}",
   "move": "Level {row}. Drag to move it, or Alt and up or down",
   "duplicate": "Duplicate",
@@ -49,12 +48,23 @@ const WORDS = {
   "added": "Level {row} added.",
 };
 
+/** @type {Record<string, string>} */
+let table = {};
+
+/**
+ * Choose the words of a language; what it lacks stays English.
+ * @param {Record<string, string>} words
+ */
+export function speak(words) {
+  table = words;
+}
+
 /**
  * A sentence with its gaps filled.
  * @param {string} key
  * @param {Record<string, string | number>} [params]
  */
 export function t(key, params = {}) {
-  const words = WORDS[/** @type {keyof typeof WORDS} */ (key)];
+  const words = table[key] ?? WORDS[key];
   return words.replace(/\{(\w+)\}/g, (gap, name) => (name in params ? String(params[name]) : gap));
 }
