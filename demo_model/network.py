@@ -1,16 +1,20 @@
-"""The demo model's network: core ComfyUI's UNet on pictures folded 4 x 4 into channels."""
+"""The demo model's network: core ComfyUI's UNet on pictures folded 4 x 4 into channels, with fine stages around it."""
 
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import nn
 from torch.nn import functional as F
 
 FOLD = 4  # 16 x 16 places instead of 64 x 64 keep training on a CPU possible
 DATA_STD = 0.5  # of the pictures, about; see ZoomUNet
+HALF, FULL = 48, 24  # widths of the fine stages at a half and at the whole resolution
+SENT = 64  # channels that the UNet gives to the fine stages beside its picture
+CONTEXT = 128
 UNET = dict(
     image_size=16,
     in_channels=3 * FOLD * FOLD + 3,
-    out_channels=3 * FOLD * FOLD,
+    out_channels=3 * FOLD * FOLD + SENT,
     model_channels=96,
     channel_mult=(1, 2),
     num_res_blocks=[2, 1],
@@ -18,10 +22,10 @@ UNET = dict(
     legacy=False,
     use_scale_shift_norm=True,
     num_classes="sequential",
-    adm_in_channels=128,
+    adm_in_channels=CONTEXT,
     use_spatial_transformer=True,
     use_linear_in_transformer=True,
-    context_dim=128,
+    context_dim=CONTEXT,
     transformer_depth=[0, 0, 0],
     transformer_depth_middle=1,
     transformer_depth_output=[0, 0, 0, 0, 0],
@@ -41,17 +45,77 @@ def places(x: torch.Tensor) -> torch.Tensor:
     return torch.stack([u, v, (u * u + v * v).sqrt() * 2 - 1]).expand(len(x), -1, -1, -1)
 
 
+class FineBlock(nn.Module):
+    """A residual block of two convolutions; the noise level and the text scale and shift its middle."""
+
+    def __init__(self, width, operations, **kind):
+        super().__init__()
+        self.norm1 = operations.GroupNorm(8, width, **kind)
+        self.conv1 = operations.Conv2d(width, width, 3, padding=1, **kind)
+        self.told = operations.Linear(CONTEXT, 2 * width, **kind)
+        self.norm2 = operations.GroupNorm(8, width, **kind)
+        self.conv2 = operations.Conv2d(width, width, 3, padding=1, **kind)
+
+    def forward(self, x, told):
+        """x [B, width, H, W], told [B, CONTEXT]."""
+        scale, shift = self.told(told)[..., None, None].chunk(2, 1)
+        y = self.conv1(F.silu(self.norm1(x)))
+        y = self.norm2(y) * (1 + scale) + shift
+        return x + self.conv2(F.silu(y))
+
+
+class Fine(nn.Module):
+    """Stages at a half and at the whole resolution after the folded UNet, so that its cells do not show.
+
+    They add to the UNet's picture what convolutions over whole pixels make of it, of the noisy picture
+    and of channels that the UNet sends.
+    """
+
+    def __init__(self, operations, **kind):
+        super().__init__()
+        self.level = operations.Linear(CONTEXT, CONTEXT, **kind)
+        self.words = operations.Linear(CONTEXT, CONTEXT, **kind)
+        self.full_in = operations.Conv2d(6, FULL, 3, padding=1, **kind)
+        self.to_half = operations.Conv2d(FULL, HALF, 4, 2, 1, **kind)
+        self.from_unet = operations.Conv2d(SENT, HALF, 3, padding=1, **kind)
+        self.at_half = nn.ModuleList(FineBlock(HALF, operations, **kind) for _ in range(2))
+        self.from_half = operations.Conv2d(HALF, FULL, 1, **kind)
+        self.at_full = FineBlock(FULL, operations, **kind)
+        self.norm = operations.GroupNorm(8, FULL, **kind)
+        self.out = operations.Conv2d(FULL, 3, 3, padding=1, **kind)
+
+    def forward(self, noisy, picture, sent, timesteps, context):
+        """What to add to the UNet's `picture` [B, 3, H, W].
+
+        noisy: what the UNet saw [B, 3, H, W], of unit variance; sent: its channels [B, SENT, H / FOLD, W / FOLD];
+        timesteps: noise levels [B] in 0..1000; context: the first token [B, CONTEXT].
+        """
+        level = timestep_embedding(timesteps, CONTEXT).to(context)
+        told = F.silu(self.level(level) + self.words(context))
+        full = self.full_in(torch.cat([noisy, picture], 1))
+        # Smooth interpolation: pixels must not know where in a cell they lie.
+        half = self.to_half(full) + self.from_unet(F.interpolate(sent, scale_factor=2, mode="bilinear"))
+        for block in self.at_half:
+            half = block(half, told)
+        full = full + F.interpolate(self.from_half(half), scale_factor=2, mode="bilinear")
+        return self.out(F.silu(self.norm(self.at_full(full, told))))
+
+
 class ZoomUNet(UNetModel):
     """`UNetModel` whose input and output are pictures [B, 3, H, W] in -1..1.
 
     The context's first token (the start token, which has read the others) also goes to every
     block together with the time: so small a model learns kinds and colours much sooner that way.
 
-    The UNet itself predicts, from an input of unit variance, a target of unit variance at every
+    The network itself predicts, from an input of unit variance, a target of unit variance at every
     noise level (Karras et al. 2022, section 5, rewritten for x = (1 - t) picture + t noise); here
     its answer is turned into the velocity that core's flow models give. Straight velocities would
     ask so small a net to carry the noise through before it learns what a picture is.
     """
+
+    def __init__(self, *args, dtype=None, device=None, operations=None, **kwargs):
+        super().__init__(*args, dtype=dtype, device=device, operations=operations, **kwargs)
+        self.fine = Fine(operations, dtype=dtype, device=device)
 
     def forward(self, x, timesteps=None, context=None, y=None, control=None, transformer_options={}, **kwargs):
         """Velocity (noise minus picture) of the noisy pictures x at `timesteps` 0..1000."""
@@ -59,12 +123,30 @@ class ZoomUNet(UNetModel):
         x = F.pad(x, (0, -width % FOLD, 0, -height % FOLD), mode="replicate")
         t = (timesteps / 1000.0).to(x).view(-1, 1, 1, 1)
         spread = spread_of(t)
-        folded = F.pixel_unshuffle(x / spread, FOLD)
+        noisy = x / spread
+        folded = F.pixel_unshuffle(noisy, FOLD)
         folded = torch.cat([folded, places(folded)], 1)
         out = super().forward(folded, timesteps, context, context[:, 0], control, transformer_options, **kwargs)
+        coarse, sent = out.split([3 * FOLD * FOLD, SENT], 1)
+        picture = F.pixel_shuffle(coarse, FOLD)
+        picture = picture + self.fine(noisy, picture, sent, timesteps, context[:, 0])
         keep = (t - (1 - t) * DATA_STD**2) / spread**2
-        velocity = keep * x - DATA_STD / spread * F.pixel_shuffle(out, FOLD).to(x)
+        velocity = keep * x - DATA_STD / spread * picture.to(x)
         return velocity[..., :height, :width]
+
+
+def widened(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of the UNet without its fine stages made to fit; it paints the same pictures.
+
+    state, fresh: weights of `Net`, the old ones and those of a new network, whose fine stages add nothing yet.
+    """
+    result = {name: value.clone() for name, value in fresh.items()}
+    for name, value in state.items():
+        if name.startswith("unet.out.2."):
+            result[name][: len(value)] = value
+        else:
+            result[name] = value.float()
+    return result
 
 
 def initialise(model: nn.Module) -> None:
@@ -79,7 +161,7 @@ def initialise(model: nn.Module) -> None:
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
-        if name.endswith(("out_layers.3", "proj_out", "out.2", "label_emb.0.2")) and isinstance(
+        if name.endswith(("out_layers.3", "proj_out", "out.2", "label_emb.0.2", "conv2", "fine.out")) and isinstance(
             module, (nn.Conv2d, nn.Linear)
         ):
             nn.init.zeros_(module.weight)

@@ -2,7 +2,8 @@
 
 Needs ComfyUI (its UNet is the network): give its folder in COMFYUI_PATH or --comfyui.
 Pictures are drawn first (`--draw N`), or meanwhile by `python -m demo_model.data --work DIR`.
-A stopped run goes on where its last checkpoint stands. Everything goes to DIR: losses.csv,
+A run that was told to end (Ctrl+C, SIGTERM) writes a checkpoint, and one that was killed has lost four minutes
+at most; the next run goes on there, also with other `--minutes`. Everything goes to DIR: losses.csv,
 checkpoint.pt, sample sheets, and weights with `--export FILE`.
 """
 
@@ -10,18 +11,16 @@ import argparse
 import csv
 import math
 import os
+import signal
 import sys
 import time
 from contextlib import nullcontext
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 from safetensors.torch import load_file, save_file
-from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .data import SHARD, caption_of, read_shard, ready_shards, write_shard
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
@@ -113,6 +112,21 @@ def noise_levels(count: int, generator: torch.Generator, late: bool) -> torch.Te
     return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
 
 
+def error_weights(size: int, period: int, extra: float) -> torch.Tensor:
+    """Weights [size, size] of the frequencies (as `fft2` orders them) of an error, in the mean 1.
+
+    Those of a lattice of `period` pixels and the ones beside them count `extra` times more: they are few, so
+    that a plain mean square hardly sees them, but the eye does, and guidance makes them larger.
+    """
+    line = size // period
+    near = (torch.arange(size) + 1) % line <= 2
+    both = (near[:, None] & near[None]).float()
+    low = torch.minimum(torch.arange(size), size - torch.arange(size)) <= 1
+    both[low[:, None] & low[None]] = 0
+    weights = 1 + extra * both
+    return weights / weights.mean()
+
+
 class Net(torch.nn.Module):
     """The two networks that are trained together."""
 
@@ -195,17 +209,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--comfyui")
     parser.add_argument("--minutes", type=float, default=80, help="wall time; the learning rate is planned over it")
-    parser.add_argument("--batch", type=int, default=16, help="pictures a step and process")
+    parser.add_argument("--batch", type=int, default=16, help="pictures a step")
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    parser.add_argument("--threads", type=int, default=0, help="threads of each process")
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=1,
-        help="share the batch among so many processes; on a busy CPU faster than threads",
-    )
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
+    parser.add_argument("--average", type=float, default=0.999, help="what a step leaves of the averaged weights")
+    parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
     parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
     parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
@@ -214,86 +225,64 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(-(-args.draw // SHARD)):
         write_shard((str(folder), number))
-    if args.processes == 1:
-        train(0, args, folder)
-    else:
-        (args.work / "meeting").unlink(missing_ok=True)
-        torch.multiprocessing.spawn(train, (args, folder), nprocs=args.processes)
+    train(args, folder)
 
 
-def shared_gradients(net: torch.nn.Module) -> torch.Tensor:
-    """One flat tensor that the gradient of every trained parameter is a view of."""
-    trained = [p for p in net.parameters() if p.requires_grad]
-    flat = torch.zeros(sum(p.numel() for p in trained), device=trained[0].device)
-    start = 0
-    for p in trained:
-        p.grad = flat[start : start + p.numel()].view_as(p)
-        start += p.numel()
-    return flat
-
-
-def train(rank: int, args, folder: Path) -> None:
-    """The training loop of process `rank`; returns when the wall time is used up."""
+def train(args, folder: Path) -> None:
+    """The training loop; returns when the wall time is used up, or after a signal to end, with all written."""
     import_comfy(args.comfyui)
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    if args.processes > 1:
-        # A long timeout: a machine may be put to sleep in the middle of a step.
-        dist.init_process_group(
-            "gloo",
-            init_method=(args.work / "meeting").resolve().as_uri(),
-            rank=rank,
-            world_size=args.processes,
-            timeout=timedelta(hours=12),
-        )
-    from .network import DATA_STD, spread_of
+    from .network import DATA_STD, FOLD, spread_of, widened
 
+    asked_to_end = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked_to_end.append(True))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
-    net, average = Net(), Net()
-    net, average = net.to(device), average.to(device)
+    net = Net().to(device)
     for name, weights in net.named_parameters():
         weights.requires_grad_(args.only is None or name.startswith(tuple(args.only)))
-    if args.init:
-        net.load_state_dict(load_file(args.init))
-    elif not (args.work / "checkpoint.pt").exists():
+    trained = [weights for weights in net.parameters() if weights.requires_grad]
+    checkpoint = args.work / "checkpoint.pt"
+    saved = torch.load(checkpoint, map_location=device, weights_only=True) if checkpoint.exists() else None
+    if saved:
+        net.load_state_dict(saved["average"])
+    elif args.init:
+        net.load_state_dict(widened(load_file(args.init), net.state_dict()))
+    else:
         head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
-    average.load_state_dict(net.state_dict())
+    # Every fourth step is enough for an average this long.
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(args.average**4))
     average.eval()
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    checkpoint = args.work / "checkpoint.pt"
     step, used = 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+    if saved:
+        average.n_averaged += 1  # goes on from the saved average instead of copying the net once more
         net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         step, used = saved["step"], saved["used"]
         print(f"going on at step {step}, {used / 60:.1f} minutes used", flush=True)
     data = Pictures(folder)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
-    rng = np.random.default_rng((step, rank))
-    generator = torch.Generator().manual_seed(step * 64 + rank)
-    gradients = shared_gradients(net)
+    frequencies = error_weights(data.pictures[0].shape[1], FOLD, args.lattice).to(device)
+    rng = np.random.default_rng(step)
+    generator = torch.Generator().manual_seed(step)
     cast = torch.autocast(device, torch.bfloat16) if args.precision == "bf16" else nullcontext()
     start = time.monotonic() - used
     last_save = last_sheet = time.monotonic()
     log_path = args.work / "losses.csv"
     fresh = not log_path.exists()
     losses: list[float] = []
-    with open(log_path if rank == 0 else os.devnull, "a", newline="") as log_file:
+    with open(log_path, "a", newline="") as log_file:
         log = csv.writer(log_file)
         if fresh:
             log.writerow(("step", "minutes", "loss", "rate", "pictures"))
-        while True:
+        while not asked_to_end:
             used = time.monotonic() - start
-            if args.processes > 1:
-                clock = torch.tensor([used])
-                dist.broadcast(clock, 0)
-                used = clock.item()
             done = used / (60 * args.minutes)
             if done >= 1.0:
                 break
@@ -312,39 +301,33 @@ def train(rank: int, args, folder: Path) -> None:
                 out = net(mixed.to(device), sigma.to(device), tokens)
             # Every noise level counts alike: the error in units of what the UNet has to add.
             weight = (spread_of(sigma) / DATA_STD)[:, None, None, None]
-            loss = F.mse_loss(out.float() * weight.to(device), ((noise - x) * weight).to(device))
-            gradients.zero_()
+            error = (out.float() - (noise - x).to(device)) * weight.to(device)
+            loss = (torch.fft.fft2(error, norm="ortho").abs().square() * frequencies).mean()
+            optimizer.zero_grad()
             loss.backward()
-            if args.processes > 1:
-                dist.all_reduce(gradients)
-                gradients /= args.processes
-            gradients *= 1.0 / gradients.norm().clamp(min=1.0)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
-            if rank == 0 and step % 4 == 0:
-                decay = min(0.999, (1 + step) / (10 + step)) ** 4
-                with torch.no_grad():
-                    torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
+            if step % 4 == 0:
+                average.update_parameters(net)
             losses.append(loss.item())
             step += 1
             if step % 200 == 0:
                 data.refresh()
-            if rank:
-                continue
             if step % 50 == 0:
                 log.writerow((step, f"{used / 60:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.first)))
                 log_file.flush()
                 print(f"step {step}  {used / 60:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
                 losses.clear()
             if time.monotonic() - last_save > 240:
-                save(args, net, average, optimizer, step, used)
+                save(args, net, average.module, optimizer, step, used)
                 last_save = time.monotonic()
-            if time.monotonic() - last_sheet > 600 or step == 600:
+            if time.monotonic() - last_sheet > 60 * args.sheets:
                 with cast:
-                    write_sheet(average, tokenizer, args.work / f"sheet_{step:06d}.png")
+                    write_sheet(average.module, tokenizer, args.work / f"sheet_{step:06d}.png")
                 last_sheet = time.monotonic()
-    if rank == 0:
-        save(args, net, average, optimizer, step, used)
-        write_sheet(average, tokenizer, args.work / "sheet_final.png", rows=4)
+    save(args, net, average.module, optimizer, step, used)
+    if not asked_to_end:
+        write_sheet(average.module, tokenizer, args.work / "sheet_final.png", rows=4)
 
 
 def save(args, net: Net, average: Net, optimizer, step: int, used: float) -> None:

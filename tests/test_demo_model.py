@@ -169,7 +169,7 @@ def test_missing_weights_are_explained(tmp_path, loader):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda state: state.pop("unet.out.2.bias"), r"for unet.out.2.bias expected a tensor \[48\], got nothing"),
+        (lambda state: state.pop("unet.out.2.bias"), r"for unet.out.2.bias expected a tensor \[112\], got nothing"),
         (
             lambda state: state.update({"unet.more": torch.zeros(3)}),
             r"for unet.more expected nothing, got a tensor \[3\]",
