@@ -40,7 +40,7 @@ def compare(size: int, repeats: int, device: torch.device) -> tuple[float, float
     geometry = ZoomLevels.uniform(COUNT, ZOOM).resolve(size, size)
 
     def ours():
-        return render_image(blend(images, geometry), geometry), render_noise(noise, geometry)
+        return render_image(blend(images, geometry, "multi-resolution"), geometry), render_noise(noise, geometry)
 
     def theirs():
         return paper_operators.consolidate(images, noise, ZOOM)

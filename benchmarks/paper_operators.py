@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 
 def shrink(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """[C, H, W] -> [C, H / factor, W / factor]: a truncated Gaussian of factor x factor, then every factor-th sample."""
+    """[C, H, W] -> [C, H / factor, W / factor]: a truncated Gaussian of factor x factor, every factor-th sample."""
     offset = torch.arange(factor, device=image.device) - (factor - 1) / 2
     line = torch.exp(-0.5 * (offset / (factor / 2)) ** 2)
     kernel = (line[:, None] * line) / line.sum() ** 2

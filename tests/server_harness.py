@@ -22,15 +22,15 @@ Running workflows (graphs are in ComfyUI's API format)
     error = comfy.execution_error(graph)
         A node must raise. `error.message`, `error.exception_type`, `error.node_id`, `error.traceback`.
     comfy.put_input("photo.png", data)   a file in the server's input folder (bytes, or an [H, W, C] array in 0..1)
-    comfy.to_api(workflow)               a bundled workflow (as read from workflows/*.json) as an API graph, from workflows/api/
+    comfy.to_api(workflow)               a bundled workflow (as read from workflows/*.json) as an API graph
     comfy.object_info, comfy.client, comfy.url, comfy.output_dir, comfy.log()
 A test with a failing call gets the end of the server's log in its error.
 
 Calling ComfyUI and the pack in the test's own process
     `import comfy.samplers`, `import nodes` (ComfyUI's), `import folder_paths` work in any test module when
     COMFYUI_PATH is set, as `python run.py test` does; use `pytest.importorskip("comfy.samplers")` or ask for
-    `comfy_path` where the module should also load without it. Its folders are a temporary directory, its device is the CPU.
-    `from zoom_stack_pack.nodes.prompts import ZoomPromptList` imports the pack's own modules; a bare `nodes` is ComfyUI's.
+    `comfy_path` where the module should also load without it. Its folders are temporary, its device is the CPU.
+    `from zoom_stack_pack.nodes.prompts import ZoomPromptList` imports the pack's own; a bare `nodes` is ComfyUI's.
     `zoom_core` and `zoom_stack_pack.zoom_core` are one and the same module, so classes compare equal.
     Two test modules may have the same name in different folders; helpers are imported by their plain name
     when they lie in tests/ (`from server_harness import Outputs`), but must not be called like a module of ComfyUI.

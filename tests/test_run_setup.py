@@ -41,7 +41,9 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(os.path.join(folder, "{name}-{version}-py3-none-any.whl"), "w") as wheel:
         wheel.writestr("{name}.py", "VALUE = 42\\n")
         wheel.writestr(info + "METADATA", METADATA)
-        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(
+            info + "WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        )
         wheel.writestr(info + "RECORD", "")
     return "{name}-{version}-py3-none-any.whl"
 """
@@ -288,7 +290,8 @@ def test_the_pack_says_in_one_sentence_that_comfyui_is_too_old(tmp_path, version
     """Imported as ComfyUI does it, before anything that an older one lacks."""
     (tmp_path / "comfyui_version.py").write_text(f"__version__ = {version!r}\n")
     code = "import importlib.util as u, sys; s = u.spec_from_file_location('pack', sys.argv[1] + '/__init__.py', "
-    code += "submodule_search_locations=[sys.argv[1]]); m = sys.modules['pack'] = u.module_from_spec(s); s.loader.exec_module(m)"
+    code += "submodule_search_locations=[sys.argv[1]]); "
+    code += "m = sys.modules['pack'] = u.module_from_spec(s); s.loader.exec_module(m)"
     command = [sys.executable, "-c", code, str(PACK)]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True)
     last = done.stderr.decode().strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Every bundled workflow: converted, run through a real server with fewer steps and smaller films, and its results looked at."""
+"""Every bundled workflow, run through a real server with fewer steps and smaller films, and its results looked at."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def reduced(name: str, comfy) -> dict:
     """The API graph of a workflow with few steps and a short film, and latents saved after every sampler."""
     graph = comfy.to_api(workflows.read(FOLDER / f"{name}.json"))
     if name == "text-to-zoom-sd15":
-        # Core has no text encoder below 246 MB; the demo model stands in for the checkpoint, at its own size and settings.
+        # Core has no text encoder below 246 MB; the demo model stands in, at its own size and settings.
         graph[of_type(graph, "CheckpointLoaderSimple")[0]].update(class_type="ZoomDemoModelLoader", inputs={})
         graph[of_type(graph, "EmptyLatentImage")[0]]["inputs"].update(width=64, height=64)
         graph[of_type(graph, "MultiScaleJointKSampler")[0]]["inputs"].update(
