@@ -55,6 +55,9 @@ def open_frontend(page, url: str, vue: bool) -> None:
         }""",
         vue,
     )
+    # A first visit opens a welcome over the graph; the second does not.
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function("() => window.app?.graph && window.app.vueAppReady")
 
 
 def graph_of(*last: tuple[str, dict]) -> dict:
