@@ -124,7 +124,7 @@ def test_json_prompts_set_zoom_and_place(comfy):
 BAD_PROMPTS = {
     "empty": ("", {}, "prompts is empty: write at least one prompt"),
     "65 prompts": ("a\n" * 65, {}, "prompts has 65 entries, at most 64 levels are possible"),
-    "broken JSON": ('["a",\n "b"', {}, "does not parse at line 2, column 5"),
+    "broken JSON": ('["a"\n "b"]', {}, "does not parse at line 2, column 2"),
     "unknown field": ('[{"prompt": "a", "size": 2}]', {}, "entry 0 has the unknown field 'size'"),
     "zoom 0.5": ('["a", {"prompt": "b", "zoom": 0.5}]', {}, "level 1: zoom must be from 1.25 to 16, got 0.5"),
     "zoom 100": ('["a", {"prompt": "b", "zoom": 100}]', {}, "level 1: zoom must be from 1.25 to 16, got 100"),
