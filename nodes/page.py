@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import folder_paths
-from comfy_api.v0_0_2 import io, ui
-from server import PromptServer
+from comfy_api.v0_0_2 import io
 
-from ..zoom_core import files
 from ..zoom_core.page import DEFAULT_QUALITY, bundle, page
 from ..zoom_core.web_levels import describe
+from .notes import say
+from .saving import save_output
 from .types import CATEGORY, ZoomStackType
 from .viewer import encoded_levels, picture_inputs
 
@@ -75,16 +74,11 @@ class ZoomStackPage(io.ComfyNode):
             description["levels"] = [{"prompt": ""} for _ in description["levels"]]
         script = bundle({path.stem: path.read_text("utf-8") for path in MODULES.glob("*.mjs")})
         text = page(description, encoded_levels(stack, quality, largest_side), script, title, license)
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), stack.width, stack.height
+        saved, path = save_output(
+            stack, filename_prefix, ".html", lambda part: part.write_text(text, "utf-8", newline="\n")
         )
-        with files.part_in(folder, ".html") as part:
-            part.write_text(text, "utf-8", newline="\n")
-            path = files.publish_new(part, lambda number: f"{name or 'zoom'}_{number:05}_.html", counter)
-        said = f"Saved {os.path.join(subfolder, path.name)} ({path.stat().st_size / 1e6:.1f} MB)"
-        if PromptServer.instance is not None:
-            PromptServer.instance.send_progress_text(said, cls.hidden.unique_id)
-        saved = ui.SavedResult(path.name, subfolder, io.FolderType.output)
+        said = f"Saved {os.path.join(saved.subfolder, path.name)} ({path.stat().st_size / 1e6:.1f} MB)"
+        say(cls, said)
         return io.NodeOutput(ui={"zoom_page": [saved], "text": [said]})
 
 

@@ -10,12 +10,13 @@ from functools import lru_cache
 import comfy.model_management
 import folder_paths
 import torch
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..zoom_core import files, stack_file
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import SUFFIX
 from .notes import say
+from .saving import save_output
 from .types import CATEGORY, ZoomStackType
 
 NOTHING_SAVED = "(no stack saved yet)"
@@ -46,15 +47,8 @@ class ZoomStackSave(io.ComfyNode):
 
     @classmethod
     def execute(cls, stack, filename_prefix) -> io.NodeOutput:
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), stack.width, stack.height
-        )
-        with files.part_in(folder, SUFFIX) as part:
-            stack_file.write(stack, part)
-            # The counter was read before the file was written: another server may have used it meanwhile.
-            path = files.publish_new(part, lambda number: f"{name or 'zoom'}_{number:05}_{SUFFIX}", counter)
-        saved = ui.SavedResult(path.name, subfolder, io.FolderType.output)
-        text = f"Saved {os.path.join(subfolder, path.name)}"
+        saved, path = save_output(stack, filename_prefix, SUFFIX, lambda part: stack_file.write(stack, part))
+        text = f"Saved {os.path.join(saved.subfolder, path.name)}"
         say(cls, text)
         return io.NodeOutput(ui={"files": [saved], "text": [text]})
 

@@ -148,8 +148,9 @@ def comfy(_launch: Callable) -> Iterator:
 def chromium() -> Iterator:
     """A running Chromium, by Playwright; ended with the module, because its event loop would stop others."""
     api = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright (requirements-test.txt)")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    executable = next((path for path in map(shutil.which, names) if path), None)
+    from launcher.browser import find_browser
+
+    executable = find_browser()
     if executable is None:
         pytest.skip("browser tests need Chromium on the PATH (Debian: apt install chromium)")
     with api.sync_playwright() as playwright:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from launcher import workflow as workflows
+from launcher.browser import NAMES as BROWSER_NAMES
+from launcher.browser import find_browser
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run `python run.py test`")
 
@@ -15,7 +16,6 @@ pytestmark = pytest.mark.browser
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 PACK_NAME = "zoom-stack"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 SLOW = 180_000  # ms
 # What the frontend warns with: a toast, a dialog, an overlay of errors.
 WARNINGS = ".p-toast-message, .p-dialog, [data-testid='error-overlay']"
@@ -35,13 +35,13 @@ OPEN = """async (workflow) => {
 @pytest.fixture(scope="module")
 def chromium():
     """A headless Chromium, closed after the last test."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_browser()
     with playwright.sync_playwright() as driver:
         try:
             browser = driver.chromium.launch(executable_path=found, args=["--disable-gpu", "--no-sandbox"])
         except playwright.Error as error:
             pytest.skip(
-                f"needs a Chromium browser ({', '.join(BROWSERS)}), or `playwright install chromium`:"
+                f"needs a Chromium browser ({', '.join(BROWSER_NAMES)}), or `playwright install chromium`:"
                 f" {error.message.splitlines()[0]}"
             )
         yield browser

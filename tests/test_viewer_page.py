@@ -214,6 +214,8 @@ def test_keys_go_where_they_say(opened):
     opened.keyboard.press("-")
     assert zoom_of(opened) == pytest.approx(0, abs=0.01)
     opened.keyboard.press("+")
+    # Nothing lies to the right before it has come nearer.
+    assert zoom_of(opened) == pytest.approx(nearer, abs=0.01)
     opened.keyboard.press("ArrowRight")
     assert place(opened)[2] > 0.5
 

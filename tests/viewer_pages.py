@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from launcher.browser import NAMES, find_browser
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
 from zoom_core.page import bundle, page
 from zoom_core.seams import fuse
@@ -19,7 +19,6 @@ from zoom_core.web_levels import describe, level_webp
 
 PACK = Path(__file__).resolve().parent.parent
 PICTURES = sorted((PACK / "workflows" / "input").glob("zoom-*.jpg"))
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 # Software WebGL: without a graphics card there is no other.
 ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
 # What software WebGL says about itself, and the browser about a file that is gone, whatever we do.
@@ -31,12 +30,12 @@ NOT_OURS = ("GL Driver Message", "Failed to load resource", "[Jobs API]")
 def browser(arguments: list[str] = ARGUMENTS) -> Iterator:
     """A headless Chromium with WebGL; skips where there is none."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright: run `python run.py test`")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_browser()
     with api.sync_playwright() as driver:
         try:
             chromium = driver.chromium.launch(executable_path=found, args=arguments)
         except api.Error as error:
-            pytest.skip(f"needs a Chromium browser ({', '.join(BROWSERS)}): {error.message.splitlines()[0]}")
+            pytest.skip(f"needs a Chromium browser ({', '.join(NAMES)}): {error.message.splitlines()[0]}")
         yield chromium
         chromium.close()
 
