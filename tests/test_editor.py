@@ -21,10 +21,12 @@ MAKE = """([type, values]) => {
     }
     return node.id
 }"""
+# The server keeps settings, so an earlier test's panel, with text boxes of its own, may still be open.
 SETUP = """async (vue) => {
     const {setting} = window.app.extensionManager
     await setting.set("Comfy.TutorialCompleted", true)
     await setting.set("Comfy.VueNodes.Enabled", vue)
+    await setting.set("Comfy.RightSidePanel.IsOpen", false)
     window.widget = (name) => window.node.widgets.find((widget) => widget.name === name)
 }"""
 
@@ -280,6 +282,23 @@ def test_the_text_can_be_edited_at_any_time(editor):
     assert editor.shown() == ["one", "two"]
     assert "×3" in editor.rows.nth(1).inner_text()
     assert editor.text == '["one", {"prompt": "two", "zoom": 3}]'
+
+
+def test_the_side_panel_leaves_the_editor_on_its_node(editor):
+    page = editor.page
+    panel = page.get_by_test_id("properties-panel")
+    open_panel = "(open) => window.app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', open)"
+    page.evaluate("window.app.canvas.selectNode(window.node)")
+    page.evaluate(open_panel, True)
+    try:
+        panel.get_by_text("prefix", exact=True).wait_for()
+        # The hidden text is not offered a second time beside its rows.
+        assert TEXT not in [area.input_value() for area in panel.locator("textarea").all()]
+        assert panel.locator(".zse").count() == 0
+        editor.prompt(1).fill("a red star")
+        assert editor.text == "a galaxy\na red star\na planet\na coast"
+    finally:
+        page.evaluate(open_panel, False)
 
 
 def test_a_link_takes_the_editor_s_place(editor):
