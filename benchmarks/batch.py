@@ -34,7 +34,7 @@ ROUNDS, SMALL, KILLED = 3, 200, 2
 
 def zoom(seed: int, steps: int = 4) -> Graph:
     """A small zoom with the demo model: twelve levels and a short film."""
-    graph = workflows.read(workflows.TWINS / "text-to-zoom.json")
+    graph = workflows.twin(workflows.read(workflows.find("text-to-zoom")))
     workflows.set_seed(graph, None, {}, seed)
     for node in graph.values():
         if "steps" in node["inputs"]:

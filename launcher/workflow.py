@@ -108,12 +108,15 @@ def _check_graph(data: Workflow) -> None:
 
 
 def find(name: str) -> Path:
-    """The file of a workflow given as a path or as the name of a bundled one."""
+    """The file of a workflow given as a path, or of the first bundled one whose name begins so."""
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
+    wanted = name.removesuffix(".json")
     for known in bundled():
-        if known.stem == name.removesuffix(".json"):
+        # "text-to-zoom" is 02-text-to-zoom-with-the-demo-model: numbers and descriptions are for the Templates browser.
+        number, _, words = known.stem.partition("-")
+        if known.stem == wanted or (number.isdigit() and f"{words}-".startswith(f"{wanted}-")):
             return known
     names = ", ".join(known.stem for known in bundled()) or "none"
     raise WorkflowError(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {names}.")

@@ -56,7 +56,9 @@ def page(chromium, comfy):
     page = chromium.new_page(viewport={"width": 1600, "height": 900})
     page.set_default_timeout(SLOW)
     page.errors = []
-    page.goto(f"{comfy.url}/?template=text-to-zoom&source={PACK_NAME}", wait_until="domcontentloaded")
+    page.goto(
+        f"{comfy.url}/?template={workflows.find('text-to-zoom').stem}&source={PACK_NAME}", wait_until="domcontentloaded"
+    )
     page.wait_for_function("window.app?.graph?._nodes?.some((n) => n.type === 'ZoomStackRender')")
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.on("console", lambda message: message.type == "error" and page.errors.append(message.text))
@@ -72,7 +74,7 @@ def test_the_templates_browser_lists_them_with_their_pictures(comfy, page):
 
 def test_the_address_opens_a_template(page):
     titles = page.evaluate("window.app.graph._nodes.map((n) => n.title)")
-    saved = workflows.read(FOLDER / "text-to-zoom.json")["nodes"]
+    saved = workflows.read(workflows.find("text-to-zoom"))["nodes"]
     assert len(titles) == len(saved)
     assert "Prompts, one a level" in titles
 
@@ -92,7 +94,7 @@ def test_a_workflow_opens_without_a_warning_and_queues_what_the_launcher_queues(
 
 
 def test_a_missing_picture_would_have_been_noticed(page):
-    workflow = workflows.read(FOLDER / "photo-to-zoom.json")
+    workflow = workflows.read(workflows.find("photo-to-zoom"))
     (load,) = (node for node in workflow["nodes"] if node["type"] == "LoadImage")
     load["widgets_values"][0] = "nowhere.jpg"
     page.evaluate(OPEN, workflow)
@@ -101,7 +103,7 @@ def test_a_missing_picture_would_have_been_noticed(page):
 
 
 def test_the_help_page_of_a_node_shows_its_text_and_picture(page):
-    page.evaluate(OPEN, workflows.read(FOLDER / "text-to-zoom.json"))
+    page.evaluate(OPEN, workflows.read(workflows.find("text-to-zoom")))
     page.evaluate("window.app.canvas.selectNode(window.app.graph._nodes.find((n) => n.type === 'ZoomVideoFrames'))")
     page.locator("[data-testid='info-button']").click()
     help_page = page.locator(".node-help-content")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-TWIN = Path(__file__).resolve().parent.parent / "workflows" / "api" / "look-and-go-on.json"
+from launcher import workflow as workflows
+
 GENERATOR = Path(__file__).resolve().parent / "fixtures" / "tiny_language_model"
 
 
@@ -25,7 +26,7 @@ def server(_launch, tmp_path_factory):
 
 def workflow() -> dict:
     """The bundled workflow, with the random model in the place of Load CLIP's, and short answers."""
-    graph = json.loads(TWIN.read_text("utf-8"))
+    graph = workflows.twin(workflows.read(workflows.find("look-and-go-on")))
     (loader,) = (key for key, node in graph.items() if node["class_type"] == "CLIPLoader")
     graph[loader] = {"class_type": "TinyLanguageModel", "inputs": {"seed": 1}}
     for node in graph.values():

@@ -124,7 +124,7 @@ def test_every_twin_has_its_workflow():
 
 def test_a_twin_is_a_workflow_of_its_own(comfy):
     """A person may give the file itself, and the server takes it as it stands."""
-    graph = read(workflows.TWINS / "pictures-to-zoom.json")
+    graph = workflows.twin(read(workflows.find("pictures-to-zoom")))
     for file in (workflows.FOLDER / "input").iterdir():
         comfy.put_input(file.name, file.read_bytes())
     comfy.client.check(graph)

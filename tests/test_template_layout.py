@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
-# This one has 27 nodes, three samplers among them.
-LARGE = {"look-and-go-on"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 WIDTH, HEIGHT, TITLE = 2050, 1150, 30
 # A sampler grows by its preview, and keeps the room.
-PREVIEW = {"MultiScaleJointKSampler": 215, "SamplerCustomAdvanced": 215}
+PREVIEW = dict.fromkeys(("KSampler", "MultiScaleJointKSampler", "SamplerCustomAdvanced"), 215)
 BOXES = """async (workflow) => {
     await window.app.loadGraphData(workflow, true, true)
     await new Promise((done) => setTimeout(done, 1500))
@@ -53,7 +51,7 @@ def test_a_workflow_holds_no_nulls_and_keeps_its_seed(name):
     assert not {"randomize", "increment", "decrement"} & {value for value in values if isinstance(value, str)}
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - LARGE))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_film_is_saved_large(name):
     (film,) = (node for node in read(name)["nodes"] if node["type"] == "SaveVideo")
     assert film["size"][1] + TITLE >= 560
@@ -74,7 +72,7 @@ def test_nothing_overlaps_and_all_fits_a_window(vue, comfy, comfy_page):
     )
     page.reload()
     page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
-    for name in sorted(set(NAMES) - LARGE):
+    for name in NAMES:
         boxes = page.evaluate(BOXES, read(name))
         for box in boxes:
             box["height"] += PREVIEW.get(box["type"], 0)

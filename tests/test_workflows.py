@@ -18,7 +18,6 @@ from zoom_core.stack import fill_insets
 
 PACK = Path(__file__).resolve().parent.parent
 FOLDER = PACK / "workflows"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 FILM, FPS, SECONDS, HOLD = (96, 64), 10.0, 0.3, 0.2
 STEPS = 3
 # Levels as the contact sheets show them: how many, their side in pixels, the zoom between them.
@@ -36,6 +35,7 @@ LEVELS = {
     "text-to-zoom": (12, 256, 4),
     "text-to-zoom-sd15": (7, 64, 2),
 }
+NAMES = sorted(LEVELS)
 # Their last level holds the first one again.
 ENDLESS = {"endless-pictures", "endless-zoom"}
 
@@ -66,7 +66,7 @@ def latent(result, key: str) -> torch.Tensor:
 
 def reduced(name: str, comfy) -> dict:
     """The API graph of a workflow with few steps and a short film, and latents saved after every sampler."""
-    graph = comfy.to_api(workflows.read(FOLDER / f"{name}.json"))
+    graph = comfy.to_api(workflows.read(workflows.find(name)))
     if name == "text-to-zoom-sd15":
         # Core has no text encoder below 246 MB; the demo model stands in, at its own size and settings.
         graph[of_type(graph, "CheckpointLoaderSimple")[0]].update(class_type="ZoomDemoModelLoader", inputs={})
@@ -102,7 +102,7 @@ def run(comfy):
     def get(name: str):
         if name not in done:
             graph = reduced(name, comfy)
-            done[name] = graph, comfy.run(graph, workflows.read(FOLDER / f"{name}.json"))
+            done[name] = graph, comfy.run(graph, workflows.read(workflows.find(name)))
         return done[name]
 
     return get
@@ -129,12 +129,12 @@ def psnr(a, b) -> float:
 
 
 def test_the_bundled_workflows_are_the_expected_ones():
-    assert NAMES == sorted(LEVELS)
+    assert sorted(map(workflows.find, NAMES)) == workflows.bundled()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_workflow_has_a_thumbnail(name):
-    path = FOLDER / f"{name}.jpg"
+    path = workflows.find(name).with_suffix(".jpg")
     assert path.stat().st_size < 60_000
     with Image.open(path) as picture:
         assert picture.format == "JPEG" and min(picture.size) >= 300
@@ -182,7 +182,7 @@ def test_the_levels_of_every_workflow_agree(name, run):
 
 
 def test_the_checkpoint_of_one_s_own_has_to_be_chosen(comfy):
-    error = comfy.validate_error(comfy.to_api(workflows.read(FOLDER / "text-to-zoom-sd15.json")))
+    error = comfy.validate_error(comfy.to_api(workflows.read(workflows.find("text-to-zoom-sd15"))))
     assert any("ckpt_name" in message and "choose your SD 1.5 checkpoint" in message for message in error.messages)
 
 
@@ -291,6 +291,6 @@ def test_the_pictures_are_checked_before_they_become_a_zoom(comfy, run):
 def test_the_prompt_zooms_are_what_the_sheets_are_read_with(comfy):
     """LEVELS above says the zoom that the prompt lists say."""
     for name in NAMES:
-        graph = comfy.to_api(workflows.read(FOLDER / f"{name}.json"))
+        graph = comfy.to_api(workflows.read(workflows.find(name)))
         for key in of_type(graph, "ZoomPromptList") + of_type(graph, "ZoomStackFit"):
             assert graph[key]["inputs"]["zoom"] == LEVELS[name][2]
