@@ -104,8 +104,8 @@ def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> 
 def noise_levels(count: int, generator: torch.Generator, late: bool) -> torch.Tensor:
     """Sigmas [count] in 0..1: logit-normal around the middle, or evenly from 0.6 to 1.
 
-    At high noise the text decides what there is and where, so a short training starts with much of
-    it; the second half of the time (`late`), or a start from trained weights, goes to the fine grain.
+    At high noise the text decides what there is and where, and shapes (round planets, arms, coasts) come out, so
+    that a training starts with much of it; the second half of the time (`late`) goes to the fine grain.
     """
     middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
@@ -295,7 +295,7 @@ def train(args, folder: Path) -> None:
             texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator, done > 0.5 or args.init is not None)
+            sigma = noise_levels(len(x), generator, done > 0.5)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
