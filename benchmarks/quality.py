@@ -7,7 +7,7 @@ Stacks of captions of drawn worlds that nobody trained on, every option with the
     seam       step across an inset's border over the steps next to it, 1 = no border to see
     coarse     the same for means of 4 x 4 pixels: do surroundings and inset belong together?
     washed     stacks with a level whose mean is below .05 or above .85
-    misfit     rms difference between D(level i+1) and the inset of level i, 0..255
+    misfit     rms difference between level i+1 one level down and the inset of level i, 0..255
 All but misfit are of the levels as shown, fused and rendered. +-: the standard deviation over groups of stacks.
 Options: --worlds N (stacks), --first N (the first world), --levels N, --steps N, --zoom Z, --photographs,
 --only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn).

@@ -85,14 +85,14 @@ class KeptParts:
         return KeptParts({i: picture.to(like) for i, picture in self.pictures.items()}, self.mask.to(like))
 
     def before_blending(self, images: torch.Tensor) -> torch.Tensor:
-        """[N, C, h, w] images or layers with the kept parts put back: between blending and rendering too, since
-        the levels around show what is kept, and not what blending made of it."""
+        """[N, C, h, w] images with the kept parts put back: also those that agree already, since the
+        levels around show what is kept, and not what blending made of it."""
         images = images.clone()
         for i, picture in self.pictures.items():
             images[i] = torch.lerp(picture.to(images), images[i], self.mask[i].to(images))
         return images
 
-    after_blending = before_blending
+    after_rendering = before_blending
 
 
 def kept_parts(latent: torch.Tensor, mask: torch.Tensor, space: LatentSpace) -> KeptParts | None:
@@ -226,5 +226,5 @@ class Agreement:
             images = constraint.before_blending(images)
         images = self._iterative(images)
         for constraint in constraints:
-            images = constraint.after_blending(images)
+            images = constraint.after_rendering(images)
         return images

@@ -11,6 +11,7 @@ import torch
 from scenes import GEOMETRIES, random_levels
 
 from zoom_core import ZoomLevels, ZoomStack, axes, blend, consolidate, render_noise, render_view
+from zoom_core.axes import Axis
 from zoom_core.seams import fuse
 
 GEOMETRY = GEOMETRIES["fractional 1.7"]
@@ -109,3 +110,20 @@ assert getattr(products, name) == reduced
     # A process of its own: torch remembers which way was used.
     done = subprocess.run([sys.executable, "-c", code, switch], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("build", [axes.reduction, axes.expansion, axes.block_reduction, axes.block_expansion])
+@pytest.mark.parametrize("axis", [Axis.of_resize(700, 350), Axis.of_resize(701, 263), Axis.of_inset(30.4, 140.7, 700)])
+def test_long_axes_are_built_in_parts(build, axis):
+    """Each part of a matrix is made by itself, and is what the whole matrix has there."""
+    whole = build(axis)
+    parts = torch.zeros_like(whole)
+    for tile in axes._tiles(build, axis, torch.float64):
+        parts[tile.begin : tile.end, tile.low : tile.high] = tile.block
+    torch.testing.assert_close(parts, whole, atol=2 * axes.NEGLIGIBLE, rtol=0)
+
+
+def test_pixels_see_no_more_than_there_is():
+    """What a coarser pixel shows lies within the range of the pixels that it sees, at the frame's ends too."""
+    for axis in (Axis.of_resize(64, 16), Axis.of_resize(41, 32), Axis.of_resize(40, 39), Axis.of_inset(3.3, 20.5, 64)):
+        assert float(axes.reduction(axis).min()) >= 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from scenes import GEOMETRIES, centroid, consistent_levels, dot, random_levels, uniform
 
-from zoom_core import IterativeUpdate, ZoomLevel, ZoomLevels, blend, consolidate, downscale, render_image
+from zoom_core import IterativeUpdate, ZoomLevel, ZoomLevels, axes, blend, consolidate, downscale, render_image
+from zoom_core.axes import Axis
 from zoom_core.blending import METHODS
 
 PAPER = "multi-resolution"
@@ -49,7 +52,7 @@ def test_averaging_blurs_where_blending_does_not(zoom):
         energy, kept, lost = (fine_band(x[level], zoom).square().mean() for x in (images, ours, average))
         assert float(kept / energy) == pytest.approx(1, abs=1e-4)
         # The mean over level + 1 observations, of which only one has this band (its expansion predicts some).
-        assert float(lost / energy) < 0.75 / (level + 1)
+        assert float(lost / energy) < 0.85 / (level + 1)
 
 
 @pytest.mark.parametrize("zoom", [2, 3, 4])
@@ -61,9 +64,9 @@ def test_low_bands_meet_between_and_the_finest_is_the_fine_levels_alone(zoom):
     low = downscale(layers[1], height, width)
     seen = coarse[:, top : top + height, left : left + width]
     torch.testing.assert_close(low, (seen + downscale(fine, height, width)) / 2, atol=1e-5, rtol=0)
-    # Odd within every block, so that D of it is zero: it lies in the finest band alone.
-    odd = (torch.arange(48) % zoom - (zoom - 1) / 2) * 0.1
-    detail = odd[:, None] + odd
+    # A dot that no pixel further out sees: it lies in the finest band alone.
+    detail = torch.randn(48, 48, generator=torch.Generator().manual_seed(5))
+    detail -= axes.expand(downscale(detail[None], height, width), *(Axis.of_resize(48, n) for n in (height, width)))[0]
     with_detail = blend(torch.stack([coarse, fine + detail]), geometry, PAPER)[1]
     torch.testing.assert_close(with_detail - layers[1], detail.expand(3, 48, 48), atol=1e-5, rtol=0)
 
@@ -94,7 +97,10 @@ def test_bands_count_the_levels_that_resolve_them():
     geometry = uniform(3, 2, 64, 64)
     weights = []
     for block in (1, 2, 4):
-        checker = ((torch.arange(64)[:, None] // block + torch.arange(64) // block) % 2).float() * 2 - 1
+        # Of one frequency; what the outer levels' pixels lose of a checkerboard's edges is the fine level's own.
+        wave = torch.cos(math.pi / block * (torch.arange(64) + 0.5 - block / 2))
+        wave /= wave.square().mean().sqrt()
+        checker = wave[:, None] * wave
         images = torch.zeros(3, 1, 64, 64)
         images[2, 0] = checker
         result = blend(images, geometry, PAPER)[2, 0]

@@ -20,14 +20,39 @@ def inset_pixels(image: torch.Tensor, inset: Inset) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("zoom", [2, 3, 4, 10])
-def test_downscale_is_the_papers_truncated_gaussian(zoom):
+def test_the_papers_block_is_had_by_its_name(zoom):
     image = torch.randn(3, 4 * zoom, 5 * zoom, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     offset = torch.arange(zoom, dtype=torch.float64) - (zoom - 1) / 2
     weights = torch.exp(-0.5 * (offset / (zoom / 2)) ** 2)
     weights /= weights.sum()
     blocks = image.reshape(3, 4, zoom, 5, zoom)
     expected = torch.einsum("cyaxb,a,b->cyx", blocks, weights, weights)
-    torch.testing.assert_close(downscale(image, 4, 5), expected)
+    torch.testing.assert_close(downscale(image, 4, 5, operator="block"), expected)
+    geometry = uniform(2, 2, 16, 16)
+    layers = random_levels(geometry)
+    rendered = render_image(layers, geometry, operator="block")
+    torch.testing.assert_close(rendered[0][:, 4:12, 4:12], downscale(layers[1], 8, 8, operator="block"))
+    for function in (lambda name: downscale(image, 4, 5, name), lambda name: render_image(layers, geometry, name)):
+        with pytest.raises(ValueError, match="operator must be one of pixel, block, got 'box'"):
+            function("box")
+
+
+@pytest.mark.parametrize("zoom", [1.25, 1.6, 2, 2.5, 4, 10])
+def test_downscale_sees_a_scene_through_the_coarser_pixel(zoom):
+    """A wave that was seen through pixels of width 1 comes out as pixels of width `zoom` see it: weaker by
+    exp(-(k zoom)^2 / 8) in place of exp(-k^2 / 8), and nowhere else."""
+    count = 40
+    size = round(count * zoom)
+    for per_pixel in (0.02, 0.1, 0.2):  # cycles of a coarse pixel
+        k = 2 * math.pi * per_pixel / zoom
+        fine, coarse = torch.arange(size) + 0.5, (torch.arange(count, dtype=torch.float64) + 0.5) * zoom
+        image = (math.exp(-(k**2) / 8) * torch.cos(k * fine.double())).expand(1, 8, size)
+        expected = math.exp(-((k * zoom) ** 2) / 8) * torch.cos(k * coarse)
+        seen = downscale(image, 8, count)[0, 0]
+        middle = slice(4, -4)
+        # Between whole steps a kernel as narrow as a pixel cannot be had from samples.
+        tolerance = 1e-3 if zoom >= 2 else 0.05
+        torch.testing.assert_close(seen[middle], expected[middle], atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("sizes", [(40, 16), (40, 39), (37, 5), (41, 32), (7, 1), (30, 30)])
@@ -149,7 +174,7 @@ def test_noise_of_neighbouring_levels_shows_the_same_scene(zoom):
     geometry = uniform(3, zoom, size, size)
     noise = render_noise(torch.randn(3, 16, size, size, generator=torch.Generator().manual_seed(2)), geometry)
     for i, inset in enumerate(geometry.insets):
-        seen = downscale(noise[i + 1], int(inset.height), int(inset.width))
+        seen = downscale(noise[i + 1], int(inset.height), int(inset.width), operator="block")
         shown = inset_pixels(noise[i], inset)
         correlation = torch.corrcoef(torch.stack([seen.flatten(), shown.flatten()]))[0, 1]
         assert float(correlation) > (0.9999 if zoom == int(zoom) else 0.99)

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from zoom_core import LevelConstraint, ZoomGuide, ZoomLevel, ZoomLevels, consolidate, downscale, render_image
+from zoom_core.pairs import pairs
 from zoom_core.photograph import crop_photograph
 
 OFF_CENTRE = ZoomLevels([ZoomLevel(), ZoomLevel(zoom=3.0, center=(0.3, 0.6)), ZoomLevel(zoom=2.0, center=(0.7, 0.4))])
@@ -125,3 +126,16 @@ def test_a_level_that_does_not_exist_is_refused():
     assert ZoomGuide(torch.zeros(3, 4, 4), level=-1).index(4) == 3
     with pytest.raises(ValueError, match="level 5 of the guide does not exist: the levels are 0 to 3"):
         guide.index(4)
+
+
+def test_levels_between_two_held_ones_meet_both():
+    """A pixel near a border sees both sides of it: both pictures hold exactly all the same."""
+    geometry, truth, estimates = scene(ZoomLevels.uniform(5, 2.0))
+    held = [LevelConstraint(truth[0], geometry, 0, only=[1, 2]), LevelConstraint(truth[3], geometry, 3, only=[1, 2, 4])]
+    result = consolidate(estimates, geometry, constraints=held)
+    for level in (0, 3):
+        assert float((result[level] - truth[level]).abs().max()) < 1e-4
+    for pair in pairs(geometry):
+        assert float((pair.reduce(result[pair.inner]) - pair.crop(result[pair.outer])).abs().max()) < 1e-5
+    # What no picture fixes stays the levels' own.
+    assert psnr(result[2, :, :8, :8], truth[2, :, :8, :8]) < 35

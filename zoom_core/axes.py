@@ -23,6 +23,12 @@ NEGLIGIBLE = 1e-8
 TILE = 64
 # Fractions of a pixel that come from rounding, not from geometry.
 ROUNDING = 1e-6
+# Where the Gaussian of a picture's pixel is cut off, in sigmas.
+_REACH = 4.0
+# Between samples a Gaussian of this sigma is linear interpolation.
+_NARROWEST = 0.1
+# An expansion's weights die away within so many parent pixels, to less than float64 can tell.
+_FADE = 40
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,41 @@ class Axis:
 
 
 def reduction(axis: Axis) -> torch.Tensor:
-    """[count, size] float64: row j holds the weights of the block under parent pixel j.
+    """[count, size] float64: row j holds what the camera's pixel at parent pixel j sees of the child: the operator P.
+
+    A pixel is the scene through a Gaussian of half its width. The child's pixels have been seen through theirs
+    already, so that a parent's adds sigma^2 = (zoom / 2)^2 - 1 / 4 child pixels^2; what lies beyond 4 sigma is
+    cut off, and what lies beyond the frame. Where that, or a Gaussian narrower than the samples, would shift a
+    row's centroid off the parent pixel's centre, the Gaussian is moved until it lies there: levels stay where they
+    are, to a straight line, and within the range of their pixels.
+    """
+    centre = axis.first + axis.zoom * (torch.arange(axis.count, dtype=torch.float64)[:, None] + 0.5)
+    offset = torch.arange(axis.size, dtype=torch.float64) + 0.5 - centre
+    sigma = max(math.sqrt(max(axis.zoom**2 - 1, 0) / 4), _NARROWEST)
+    reach = max(_REACH * sigma, 1.0)
+    exponent = torch.where(offset.abs() <= reach, -0.5 * (offset / sigma) ** 2, -math.inf)
+    rows = exponent.softmax(1)
+    moved = ((rows * offset).sum(1).abs() > 1e-12).nonzero().flatten()
+    if len(moved):
+        rows[moved] = _centred(exponent[moved], offset[moved], reach / sigma**2)
+    return rows
+
+
+def _centred(exponent: torch.Tensor, offset: torch.Tensor, slope: float) -> torch.Tensor:
+    """Rows exp(exponent + s offset) of sum 1 whose mean offset is 0, with s in -slope..slope found by bisection.
+
+    For a Gaussian that is the same one, moved. Where all offsets have one sign it is as near as can be.
+    """
+    low, high = torch.full_like(offset[:, :1], -slope), torch.full_like(offset[:, :1], slope)
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = ((exponent + middle * offset).softmax(1) * offset).sum(1, keepdim=True) > 0
+        low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+    return (exponent + low * offset).softmax(1)
+
+
+def block_reduction(axis: Axis) -> torch.Tensor:
+    """[count, size] float64: row j holds the weights of the block under parent pixel j: the paper's operator D.
 
     A Gaussian of sigma = zoom / 2 truncated to the block and centred on it (Generative Powers of
     Ten, section 4.1). Where a footprint cuts a pixel, the pixel counts by the part that lies
@@ -89,13 +129,13 @@ def reduction(axis: Axis) -> torch.Tensor:
 
 
 def noise_reduction(axis: Axis) -> torch.Tensor:
-    """[count, size] float64 with orthonormal rows, the nearest such matrix to `reduction`.
+    """[count, size] float64 with orthonormal rows, the nearest such matrix to `block_reduction`.
 
     White noise stays white with unit variance exactly. For whole zooms this is the weights
     divided by their norm; for fractional ones neighbouring footprints share a pixel, and the
     symmetric orthogonalisation (A A^T)^(-1/2) A (Loewdin 1950) removes the correlation.
     """
-    rows = reduction(axis)
+    rows = block_reduction(axis)
     if axis.is_whole:
         return rows / rows.norm(dim=1, keepdim=True)
     values, vectors = torch.linalg.eigh(rows @ rows.T)
@@ -133,8 +173,17 @@ def expansion(axis: Axis) -> torch.Tensor:
     gives it back: a band added at a coarse step changes no finer band. Kornia's 5-tap pyramid
     expansion blurs instead, and its reduction is not the operator of the zoom stack.
     """
-    smooth = cubic(axis)
-    return torch.linalg.solve((reduction(axis) @ smooth).T, smooth.T).T
+    return _inverse(reduction(axis), cubic(axis))
+
+
+def block_expansion(axis: Axis) -> torch.Tensor:
+    """[size, count] float64: the same for `block_reduction`."""
+    return _inverse(block_reduction(axis), cubic(axis))
+
+
+def _inverse(down: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:
+    """[size, count]: `smooth` [size, count] corrected to a right inverse of `down` [count, size]."""
+    return torch.linalg.solve((down @ smooth).T, smooth.T).T
 
 
 @contextmanager
@@ -165,6 +214,10 @@ def _no_tf32() -> Iterator[None]:
             setattr(products, name, before)
 
 
+# Makes a matrix of an axis.
+Build = Callable[[Axis], torch.Tensor]
+
+
 class Tile(NamedTuple):
     """Rows [begin, end) of a matrix: all zeros outside its columns [low, high), `block` inside."""
 
@@ -175,29 +228,69 @@ class Tile(NamedTuple):
     block: torch.Tensor
 
 
+def _crop_axis(axis: Axis, begin: int, end: int) -> tuple[Axis, int]:
+    """The axis of parent pixels [begin, end) alone, and the first child pixel that it takes in.
+
+    It takes in all that their Gaussians reach, so that only the frame's own ends are ends.
+    """
+    reach = _REACH * axis.zoom / 2 + 2
+    low = max(math.floor(axis.first + axis.zoom * begin - reach), 0)
+    high = min(math.ceil(axis.first + axis.zoom * end + reach), axis.size)
+    return Axis(axis.start + begin, end - begin, axis.first + axis.zoom * begin - low, axis.zoom, high - low), low
+
+
+def _rows_down(build: Build, axis: Axis, begin: int, end: int) -> tuple[torch.Tensor, int]:
+    """Rows [begin, end) of a reduction, and the column at which they start."""
+    part, low = _crop_axis(axis, begin, end)
+    return build(part), low
+
+
+def _rows_up(build: Build, axis: Axis, begin: int, end: int) -> tuple[torch.Tensor, int]:
+    """Rows [begin, end) of an expansion, and the column at which they start."""
+    first = max(math.floor((begin - axis.first) / axis.zoom) - _FADE, 0)
+    last = min(math.ceil((end - axis.first) / axis.zoom) + _FADE, axis.count)
+    # At a frame's ends child pixels may lie beyond every parent pixel.
+    first, last = min(first, axis.count - 1), max(last, 1)
+    part, low = _crop_axis(axis, first, last)
+    if first == 0:
+        part, low = Axis(part.start, part.count, part.first + low, part.zoom, part.size + low), 0
+    if last == axis.count:
+        part = Axis(part.start, part.count, part.first, part.zoom, axis.size - low)
+    return build(part)[begin - low : end - low], first
+
+
+def _rows_whole(build: Build, axis: Axis, begin: int, end: int) -> tuple[torch.Tensor, int]:
+    """Rows [begin, end) of a matrix that cannot be had in parts."""
+    return build(axis)[begin:end], 0
+
+
 @lru_cache(maxsize=256)
-def _tiles(build: Callable[[Axis], torch.Tensor], axis: Axis, dtype: torch.dtype) -> tuple[Tile, ...]:
-    """The banded matrix that `build` makes, in small dense tiles, on the CPU.
+def _tiles(build: Build, axis: Axis, dtype: torch.dtype) -> tuple[Tile, ...]:
+    """The banded matrix that `build` makes, in small dense tiles, on the CPU; work and memory grow with its length.
 
     Cached: a sampler asks for the same few small matrices at every step. They stay in main memory
     (a model's device has no room for what nobody asks for again) and are ordinary tensors, also
     when the first to ask is in inference mode: the next one may want gradients.
     """
+    part = {reduction: _rows_down, block_reduction: _rows_down, noise_reduction: _rows_whole}.get(build, _rows_up)
+    count = axis.size if part is _rows_up else axis.count
+    # The whole matrix is one part where it cannot be cut.
+    length = count if part is _rows_whole else TILE
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-        matrix = build(axis)
-        matrix = torch.where(matrix.abs() > NEGLIGIBLE, matrix, 0.0).to(dtype)
         tiles = []
-        for begin in range(0, matrix.shape[0], TILE):
-            rows = matrix[begin : begin + TILE]
-            used = torch.nonzero(rows.any(0))
-            low, high = int(used.min()), int(used.max()) + 1
-            tiles.append(Tile(begin, begin + rows.shape[0], low, high, rows[:, low:high].contiguous()))
+        for start in range(0, count, length):
+            matrix, left = part(build, axis, start, min(start + length, count))
+            matrix = torch.where(matrix.abs() > NEGLIGIBLE, matrix, 0.0).to(dtype)
+            for begin in range(0, matrix.shape[0], TILE):
+                rows = matrix[begin : begin + TILE]
+                used = torch.nonzero(rows.any(0))
+                low, high = int(used.min()), int(used.max()) + 1
+                block = rows[:, low:high].contiguous()
+                tiles.append(Tile(start + begin, start + begin + len(rows), left + low, left + high, block))
     return tuple(tiles)
 
 
-def _apply(
-    build: Callable[[Axis], torch.Tensor], image: torch.Tensor, vertical: Axis, horizontal: Axis
-) -> torch.Tensor:
+def _apply(build: Build, image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
     with exact_products(image.device):
         rows = [
             tile.block.to(image.device, non_blocking=True) @ image[..., tile.low : tile.high, :]
@@ -216,6 +309,11 @@ def reduce(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tenso
     return _apply(reduction, image, vertical, horizontal)
 
 
+def reduce_block(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
+    """The same by the paper's blocks (`block_reduction`)."""
+    return _apply(block_reduction, image, vertical, horizontal)
+
+
 def reduce_noise(noise: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
     """[.., H, W] -> [.., H', W'], float32 or float64: white stays white (`noise_reduction`)."""
     return _apply(noise_reduction, noise, vertical, horizontal)
@@ -224,3 +322,8 @@ def reduce_noise(noise: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch
 def expand(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
     """[.., H', W'] -> [.., H, W], float32 or float64: the smooth inverse of `reduce` (`expansion`)."""
     return _apply(expansion, image, vertical, horizontal)
+
+
+def expand_block(image: torch.Tensor, vertical: Axis, horizontal: Axis) -> torch.Tensor:
+    """The same for `reduce_block` (`block_expansion`)."""
+    return _apply(block_expansion, image, vertical, horizontal)

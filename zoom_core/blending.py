@@ -134,10 +134,10 @@ def _share_at_border(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> to
         height, width = reduced[-1].shape[-2:]
         coarse = -(-height // _BAND_STEP), -(-width // _BAND_STEP)
         steps.append((Axis.of_resize(height, coarse[0]), Axis.of_resize(width, coarse[1])))
-        reduced.append(axes.reduce(reduced[-1], *steps[-1]))
+        reduced.append(axes.reduce_block(reduced[-1], *steps[-1]))
     correction = _SHARE * reduced[-1]
     for finer, coarser, step in zip(reduced[-2::-1], reduced[:0:-1], steps[::-1]):
-        correction, below = axes.expand(torch.stack([correction, coarser]), *step)
+        correction, below = axes.expand_block(torch.stack([correction, coarser]), *step)
         shares = _shares(*finer.shape[-2:], finer.dtype).to(finer.device)
         correction = torch.addcmul(correction, finer - below, shares)
     layers[pair.inner] += pair.expand(correction)
@@ -214,7 +214,7 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     it: band 0 is level i's alone, band k the mean of k + 1 levels. From the outermost
     inwards, layer i-1 already holds the mean over the k levels before it, so that
 
-        L_i = x_i + U( sum_k  k / (k + 1) * band_k( inset of L_{i-1} - D(x_i) ) )
+        L_i = x_i + U( sum_k  k / (k + 1) * band_k( inset of L_{i-1} - P(x_i) ) )
 
     takes one pyramid a level. At one noise level the outer levels' estimates of what they share are weaker
     by zoom^2 in power, so that while sampling this mean loses contrast, more with every level.

@@ -37,19 +37,32 @@ def check_levels(tensor: torch.Tensor, geometry: Geometry, name: str) -> None:
         )
 
 
-def downscale(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The operator D: [.., C, H, W] -> [.., C, height, width], one step to a coarser grid.
+# How a picture goes one level down, by name.
+OPERATORS = {"pixel": axes.reduce, "block": axes.reduce_block}
 
-    A block-weighted mean with a truncated Gaussian of the size of the block, sigma = zoom / 2,
-    samples centred on the blocks (section 4.1); fractional blocks by their footprint.
+
+def _operator(name: str) -> Callable[[torch.Tensor, Axis, Axis], torch.Tensor]:
+    if name not in OPERATORS:
+        raise ValueError(f"operator must be one of {', '.join(OPERATORS)}, got {name!r}.")
+    return OPERATORS[name]
+
+
+def downscale(image: torch.Tensor, height: int, width: int, operator: str = "pixel") -> torch.Tensor:
+    """One step to a coarser grid: [.., C, H, W] -> [.., C, height, width].
+
+    operator: "pixel", what the camera's pixels of that grid see, a Gaussian of sigma^2 = (zoom / 2)^2 - 1 / 4;
+    "block", the paper's D (section 4.1): a mean over each block, weighted with a Gaussian of sigma = zoom / 2
+    truncated to it, fractional blocks by their footprint. That is sharper than the pixel which the picture was
+    seen through. Samples are centred on the coarser pixels.
     height, width: 1 up to the image's own size, in pixels. Computed in float32.
-    Raises ValueError for other sizes.
+    Raises ValueError for other sizes, and an unknown operator.
     """
+    reduce = _operator(operator)
     for name, size, available in (("height", height, image.shape[-2]), ("width", width, image.shape[-1])):
         if not 1 <= size <= available:
-            raise ValueError(f"{name} must be from 1 to {available} (D makes images smaller), got {size}.")
+            raise ValueError(f"{name} must be from 1 to {available} (images only get smaller), got {size}.")
     vertical, horizontal = (Axis.of_resize(size, count) for size, count in zip(image.shape[-2:], (height, width)))
-    return axes.reduce(image.to(compute_dtype(image)), vertical, horizontal).to(image.dtype)
+    return reduce(image.to(compute_dtype(image)), vertical, horizontal).to(image.dtype)
 
 
 def _render(
@@ -61,16 +74,18 @@ def _render(
     return rendered.to(levels.dtype)
 
 
-def render_image(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+def render_image(layers: torch.Tensor, geometry: Geometry, operator: str = "pixel") -> torch.Tensor:
     """All levels of a zoom stack: [N, C, H, W] -> [N, C, H, W] (section 4.1).
 
-    From the innermost outwards every level is its layer with the inset replaced by D of the
-    level inside it, in O(N). Afterwards D of level i+1 equals the inset of level i exactly. Round a
+    From the innermost outwards every level is its layer with the inset replaced by the level inside it as its
+    pixels see it (`downscale`), in O(N). Afterwards that equals the inset exactly, at every level. Round a
     closed geometry this goes on until a level has become too small to show, so that it does there too.
-    Raises ValueError where layers and geometry do not fit.
+    operator: as for `downscale`.
+    Raises ValueError where layers and geometry do not fit, or for an unknown operator.
     """
     check_levels(layers, geometry, "layers")
-    return _render(layers, geometry, Pair.reduce)
+    reduce = _operator(operator)
+    return _render(layers, geometry, lambda pair, image: reduce(image, pair.vertical, pair.horizontal))
 
 
 def render_noise(noise: torch.Tensor, geometry: Geometry) -> torch.Tensor:

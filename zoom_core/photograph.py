@@ -3,20 +3,25 @@
 The same constraint serves a person's photograph and finished levels that must not change: what
 is known of level g fixes the coarse bands of every level inside it and the inset of every level
 around it.
+
+A pixel near an inset's border sees both sides of it, so that what is known of level g says nothing final about
+one level alone: estimates are only brought near it, and held exactly once the levels agree (`after_rendering`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import interpolate
 
-from .axes import Axis, cubic, reduction
+from .axes import Axis, reduction
 from .geometry import Geometry, Inset
 from .operators import check_levels, compute_dtype
+from .pairs import Pair, pairs
 
 METHODS = ("projection", "adam")
 
@@ -68,20 +73,18 @@ def crop_photograph(image: torch.Tensor, height: int, width: int) -> torch.Tenso
 class Footprint(NamedTuple):
     """One axis of how a level is seen from a level around it.
 
-    start: first pixel of the outer level that lies wholly inside. matrix: [count, size], the
-    reductions of all steps between them in one. axis: the same as one step, for expansions.
+    start: first pixel of the outer level that sees nothing else. matrix: [count, size], the
+    reductions of all steps between them in one.
     """
 
     start: int
     matrix: torch.Tensor
-    axis: Axis
 
 
 def _footprint(insets: list[tuple[float, float]], size: int) -> Footprint | None:
     """How a level is seen through `insets` ((start, length) from the outermost in), or None where it
     is smaller than a pixel. All levels have `size` pixels."""
     start, matrix = 0, torch.eye(size, dtype=torch.float64)
-    origin, length = 0.0, float(size)
     for inset_start, inset_length in reversed(insets):
         axis = Axis.of_inset(inset_start, inset_length, size)
         rows = reduction(axis)
@@ -92,15 +95,34 @@ def _footprint(insets: list[tuple[float, float]], size: int) -> Footprint | None
         first, last = int(whole[0]), int(whole[-1]) + 1
         matrix = rows[first:last, start:end] @ matrix
         start = axis.start + first
-        scale = inset_length / size
-        origin, length = inset_start + origin * scale, length * scale
-    zoom = size / length
-    return Footprint(start, matrix, Axis(start, matrix.shape[0], (start - origin) * zoom, zoom, size))
+    return Footprint(start, matrix)
+
+
+class Term(NamedTuple):
+    """What a picture says of one level: `target` is what `down` makes of its pixels in `region`.
+
+    down: matrices for rows and columns, None for the pixels themselves. weight: how far that holds, None for wholly.
+    """
+
+    region: tuple
+    down: list[torch.Tensor] | None
+    target: torch.Tensor
+    weight: torch.Tensor | None
 
 
 def _region(footprints: tuple[Footprint, Footprint]) -> tuple:
     """The pixels of an outer level [C, H, W] that lie wholly inside, as an index."""
     return (..., *(slice(f.start, f.start + f.matrix.shape[0]) for f in footprints))
+
+
+def _carried_in(missing: torch.Tensor, chain: list[Pair]) -> Iterator[tuple[int, torch.Tensor]]:
+    """(level, what to add to it) for the levels inwards, after which all of them show the same of what was `missing` in
+    the first inset."""
+    for pair, inside in zip_longest(chain, chain[1:]):
+        correction = pair.expand(missing)
+        yield pair.inner, correction
+        if inside is not None:
+            missing = inside.crop(correction)
 
 
 class LevelConstraint:
@@ -127,62 +149,105 @@ class LevelConstraint:
             )
         self._geometry = geometry
         self._guide = guide
-        self._terms = []
-        picture = picture.to(compute_dtype(picture))
-        where = None if where is None else where.to(picture)
+        self._level = level
+        self._picture = picture = picture.to(compute_dtype(picture))
+        self._where = where = None if where is None else where.to(picture)
+        self._inside, self._around = [], []
         for i in range(len(geometry)) if only is None else only:
             inwards, outwards = i - level, level - i
             if geometry.closed:
                 inwards, outwards = inwards % len(geometry), outwards % len(geometry)
-            # A level of a closed geometry lies both inside the picture's and around it. What it shows of
-            # the picture's level counts last, and so holds exactly.
-            terms = []
+            # A level of a closed geometry lies both inside the picture's and around it.
             if inwards > 0:
-                terms.append(self._inside(picture, where, list(islice(geometry.inwards(level), inwards))))
+                self._inside.append((i, self._seen_inside(list(islice(geometry.inwards(level), inwards)))))
             if outwards >= 0:
-                terms.append(self._around(picture, where, list(islice(geometry.inwards(i), outwards))))
-            self._terms += [(i, *term) for term in terms if term is not None]
+                self._around.append((i, self._seen_around(list(islice(geometry.inwards(i), outwards)))))
+        self._chain = self._pairs_inwards(None if only is None else set(only))
+
+    def _pairs_inwards(self, only: set[int] | None) -> list[Pair]:
+        """The pairs from the picture's level inwards, as long as the inner one may change."""
+        known = {pair.outer: pair for pair in pairs(self._geometry)}
+        chain, outer = [], self._level
+        while outer in known:
+            pair = known[outer]
+            if pair.inner == self._level or (only is not None and pair.inner not in only):
+                break
+            chain.append(pair)
+            outer = pair.inner
+        return chain
 
     def _footprints(self, chain: list[Inset]) -> tuple[Footprint, Footprint] | None:
         vertical = _footprint([(n.top, n.height) for n in chain], self._geometry.height)
         horizontal = _footprint([(n.left, n.width) for n in chain], self._geometry.width)
         return None if vertical is None or horizontal is None else (vertical, horizontal)
 
-    def _around(self, picture: torch.Tensor, where: torch.Tensor | None, chain: list[Inset]):
-        """What a level shows that holds the picture's level through `chain`: the region and what it shows."""
+    def _seen_around(self, chain: list[Inset]) -> Term | None:
+        """What a level shows that holds the picture's level through `chain`, where that alone decides it."""
         footprints = self._footprints(chain)
         if footprints is None:
             return None
-        region, down = _region(footprints), [f.matrix.to(picture) for f in footprints]
-        weight = None if where is None else down[0] @ where @ down[1].mT
-        return region, None, None, down[0] @ picture @ down[1].mT, weight
+        region, down = _region(footprints), [f.matrix.to(self._picture) for f in footprints]
+        weight = None if self._where is None else down[0] @ self._where @ down[1].mT
+        return Term(region, None, down[0] @ self._picture @ down[1].mT, weight)
 
-    def _inside(self, picture: torch.Tensor, where: torch.Tensor | None, chain: list[Inset]):
-        """What the picture fixes of a level that lies inside its own through `chain`: its coarse bands."""
+    def _seen_inside(self, chain: list[Inset]) -> Term | None:
+        """What the picture says of a level that lies inside its own through `chain`, where that level alone
+        decides what the picture shows."""
         footprints = self._footprints(chain)
         if footprints is None:
             return None
-        up = []
-        for footprint in footprints:
-            smooth = cubic(footprint.axis)
-            up.append(torch.linalg.solve((footprint.matrix @ smooth).T, smooth.T).T.to(picture))
         region = _region(footprints)
-        weight = None if where is None else where[region]
-        return (...,), [f.matrix.to(picture) for f in footprints], up, picture[region], weight
+        weight = None if self._where is None else self._where[region]
+        down = [f.matrix.to(self._picture) for f in footprints]
+        return Term((...,), down, self._picture[region], weight)
 
     @staticmethod
-    def _residual(image, region, down, target, weight):
-        seen = image[region] if down is None else down[0] @ image @ down[1].mT
-        return target - seen if weight is None else (target - seen) * weight
+    def _residual(image: torch.Tensor, term: Term) -> torch.Tensor:
+        seen = image[term.region] if term.down is None else term.down[0] @ image @ term.down[1].mT
+        difference = term.target - seen
+        return difference if term.weight is None else difference * term.weight
 
     def project(self, images: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] -> [N, C, H, W]: the smoothest correction after which every level shows exactly
-        what the picture fixes (closed form)."""
+        """[N, C, H, W] -> [N, C, H, W]: smooth corrections after which the picture's level sees through every level
+        inside it, those in between included, what the picture shows; and levels around it show the picture."""
         check_levels(images, self._geometry, "images")
         result = images.to(compute_dtype(images), copy=True)
-        for i, region, down, up, target, weight in self._terms:
-            residual = self._residual(result[i], region, down, target, weight)
-            result[i][region] += residual if up is None else up[0] @ residual @ up[1].mT
+        resolved = self._geometry.resolved(self._geometry.inwards(self._level))
+        for depth in range(1, min(len(self._chain), resolved) + 1):
+            chain = self._chain[:depth]
+            inner = chain[-1].inner
+            seen = chain[-1].reduce(result[inner])
+            for pair, inside in zip(chain[-2::-1], chain[:0:-1]):
+                level = result[pair.inner].clone()
+                inside.crop(level).copy_(seen)
+                seen = pair.reduce(level)
+            missing = chain[0].crop(self._picture) - seen
+            if self._where is not None:
+                missing *= chain[0].crop(self._where)
+            *_, (_, correction) = _carried_in(missing, chain)
+            result[inner] += correction
+        for i, term in self._around:
+            if term is not None:
+                result[i][term.region] += self._residual(result[i], term)
+        return result.to(images.dtype)
+
+    def after_rendering(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] levels that agree -> [N, C, H, W]: the picture's level is the picture, and the levels inside
+        follow, all by the same smooth correction, so that they still agree with it and each other.
+
+        The levels around have to be rendered again. Adam is left as the paper has it.
+        """
+        if self._guide is not None and self._guide.method == "adam":
+            return images
+        check_levels(images, self._geometry, "images")
+        result = images.to(compute_dtype(images), copy=True)
+        weight = 1.0 if self._where is None else self._where
+        result[self._level] += (self._picture - result[self._level]) * weight
+        if self._chain:
+            first = self._chain[0]
+            missing = first.crop(result[self._level]) - first.reduce(result[first.inner])
+            for inner, correction in _carried_in(missing, self._chain):
+                result[inner] += correction
         return result.to(images.dtype)
 
     def adam(self, images: torch.Tensor, steps: int = 5, learning_rate: float = 0.1) -> torch.Tensor:
@@ -191,12 +256,13 @@ class LevelConstraint:
         check_levels(images, self._geometry, "images")
         result = images.to(compute_dtype(images), copy=True)
         gradient, mean, square = (torch.zeros_like(result) for _ in range(3))
+        terms = [(i, term) for i, term in (*self._inside, *self._around) if term is not None]
         for step in range(1, steps + 1):
             gradient.zero_()
-            for i, region, down, _, target, weight in self._terms:
-                residual = self._residual(result[i], region, down, target, weight)
-                pulled = residual if down is None else down[0].mT @ residual @ down[1]
-                gradient[i][region] -= 2 * pulled
+            for i, term in terms:
+                residual = self._residual(result[i], term)
+                pulled = residual if term.down is None else term.down[0].mT @ residual @ term.down[1]
+                gradient[i][term.region] -= 2 * pulled
             mean.lerp_(gradient, 0.1)
             square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
             scale = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
@@ -208,10 +274,3 @@ class LevelConstraint:
         if self._guide is not None and self._guide.method == "adam":
             return self.adam(images, self._guide.steps, self._guide.learning_rate)
         return self.project(images)
-
-    def after_blending(self, layers: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] layers: the projection holds exactly once more, since blending with levels that
-        reach beyond the picture moved them a little. Adam is left as the paper has it."""
-        if self._guide is not None and self._guide.method == "adam":
-            return layers
-        return self.project(layers)
