@@ -14,10 +14,12 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -29,18 +31,13 @@ from launcher.installation import Installation  # noqa: E402
 from launcher.jobs import Job  # noqa: E402
 from launcher.server import ComfyServer  # noqa: E402
 
-ROUNDS, SMALL, KILLED = 3, 200, 2
+ROUNDS, SMALL, KILLED, PARTS = 5, 200, 2, 2
 
 
-def zoom(seed: int, steps: int = 4) -> Graph:
-    """A small zoom with the demo model: twelve levels and a short film."""
+def zoom(seed: int) -> Graph:
+    """The demo's zoom, as it is: twelve levels sampled together, and a film of 512 x 512."""
     graph = workflows.twin(workflows.read(workflows.find("text-to-zoom")))
     workflows.set_seed(graph, None, {}, seed)
-    for node in graph.values():
-        if "steps" in node["inputs"]:
-            node["inputs"]["steps"] = steps
-        if node["class_type"] == "ZoomVideoFrames":
-            node["inputs"] |= {"width": 128, "height": 128, "fps": 12.0, "seconds_per_level": 0.25}
     return graph
 
 
@@ -53,28 +50,51 @@ def picture(color: int) -> Graph:
     }
 
 
+class Watch:
+    """Wall and CPU seconds of a stretch of work, the latter of this process and others with all they started."""
+
+    def __init__(self, pids: list[int]):
+        self.processes = [psutil.Process(pid) for pid in pids]
+
+    def _cpu(self) -> float:
+        whole = [self.processes[0], *(process for one in self.processes for process in one.children(recursive=True))]
+        return sum(sum(process.cpu_times()[:2]) for process in {*whole, *self.processes})
+
+    def __call__(self, work: Callable[[], None]) -> tuple[float, float]:
+        start, cpu = time.perf_counter(), self._cpu()
+        work()
+        return time.perf_counter() - start, self._cpu() - cpu
+
+
 def overhead(server: ComfyServer, folder: Path) -> None:
-    """The same jobs by hand (queue, wait, fetch the files) and as a batch, in turns, on one server."""
+    """The same jobs by hand (queue, wait, fetch the files) and as a batch of one, in turns, on one server."""
     numbers = iter(range(1, 100_000))
+
+    def by_hand(graph: Graph) -> None:
+        result = server.client.run(graph)
+        for number, entry in enumerate(result.entries()):
+            (folder / f"by-hand-{number}").write_bytes(server.client.view(entry))
+
     with engine.connect(engine.Place(servers=(server.url,))) as client:
         client.wait_for_workers(1)
-        server.client.run(zoom(0))
-        for what, make, count in (("one picture", picture, SMALL // 4), ("a zoom of twelve levels", zoom, 2)):
-            by_hand, batch = [], []
-            for _ in range(ROUNDS):
-                start = time.perf_counter()
-                for _ in range(count):
-                    result = server.client.run(make(next(numbers)))
-                    for number, entry in enumerate(result.entries()):
-                        (folder / f"by-hand-{number}").write_bytes(server.client.view(entry))
-                by_hand.append((time.perf_counter() - start) / count)
-                jobs = [Job(f"job {number}", make(number)) for number in (next(numbers) for _ in range(count))]
-                start = time.perf_counter()
-                for job, outcome in engine.run_jobs(client, jobs):
-                    results.publish(folder, job, outcome)
-                batch.append((time.perf_counter() - start) / count)
-            more = [b - a for a, b in zip(by_hand, batch)]
-            print(f"{what}: by hand {show(by_hand)} s a job, as a batch {show(batch)} s, more by {show(more)} s")
+        watch = Watch([os.getpid(), server.pid])
+
+        def batch(graph: Graph) -> None:
+            for job, outcome in engine.run_jobs(client, [Job("job", graph)]):
+                assert not outcome.error, outcome.error
+                results.publish(folder, job, outcome)
+
+        for what, make, count in (("one picture", picture, SMALL // 2), ("a zoom of twelve levels", zoom, ROUNDS)):
+            for way in (by_hand, batch):
+                way(make(next(numbers)))
+            pairs = [[watch(lambda: way(make(next(numbers)))) for way in (by_hand, batch)] for _ in range(count)]
+            for number, unit in enumerate(("wall", "CPU")):
+                a, b = ([pair[way][number] for pair in pairs] for way in (0, 1))
+                more = [y - x for x, y in zip(a, b)]
+                print(
+                    f"{what}, {unit}: by hand {show(a)} s, as a batch {show(b)} s, more by {show(more)} s, "
+                    f"{statistics.median(more) / statistics.median(a):.1%}"
+                )
 
 
 def killed(place: engine.Place, folder: Path) -> None:
@@ -98,11 +118,8 @@ def killed(place: engine.Place, folder: Path) -> None:
 
 
 def segments(server: ComfyServer, place: engine.Place) -> None:
-    """One film of 512 x 512 in one pass, in parts on the same server, and in parts on two servers of this machine."""
+    """The demo's film in one pass, in parts on the same server, and in parts on two servers of this machine."""
     graph = zoom(7)
-    for node in graph.values():
-        if node["class_type"] == "ZoomVideoFrames":
-            node["inputs"] |= {"width": 512, "height": 512, "fps": 30.0, "seconds_per_level": 2.0}
     job, plan = Job("film", graph), film.plan_film(graph)
     os.environ["ZOOM_STACK_SERVER"] = server.url
     made = film.make_stack(plan, {}, job.digest)
@@ -114,21 +131,21 @@ def segments(server: ComfyServer, place: engine.Place) -> None:
     once = server.client.view(server.client.run(whole).entries()[0])
     print(f"one pass: {made[1]} frames, {time.perf_counter() - start:.1f} s, {len(once) / 1e6:.2f} MB")
     start = time.perf_counter()
-    parts = [film.render_segment(plan, made, 8, number, job.digest) for number in range(8)]
+    parts = [film.render_segment(plan, made, PARTS, number, job.digest) for number in range(PARTS)]
     joined = film.join(parts, None, made[1])
-    report("8 parts, one after another", time.perf_counter() - start, joined, once)
+    report(f"{PARTS} parts, one after another", time.perf_counter() - start, joined, once)
     with engine.connect(place) as client:
         client.wait_for_workers(2)
         # Servers start with their first job; that is no part of what is compared.
         warm = [
-            client.submit(film.render_segment, plan, made, 8, 0, job.digest, workers=[w], pure=False)
+            client.submit(film.render_segment, plan, made, PARTS, 0, job.digest, workers=[w], pure=False)
             for w in client.scheduler_info()["workers"]
         ]
         client.gather(warm)
         start = time.perf_counter()
-        futures = [client.submit(film.render_segment, plan, made, 8, i, job.digest) for i in range(8)]
+        futures = [client.submit(film.render_segment, plan, made, PARTS, i, job.digest) for i in range(PARTS)]
         joined = film.join(client.gather(futures), None, made[1])
-        report("8 parts on two servers of this machine", time.perf_counter() - start, joined, once)
+        report(f"{PARTS} parts on two servers of this machine", time.perf_counter() - start, joined, once)
 
 
 def report(what: str, seconds: float, content: bytes, once: bytes) -> None:
@@ -149,8 +166,9 @@ def frames(content: bytes):
 
 
 def show(values: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+    """Median and quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def main() -> None:

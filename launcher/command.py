@@ -222,10 +222,11 @@ def _add_batch_options(batch: argparse.ArgumentParser) -> None:
     )
     batch.add_argument(
         "--segments",
-        type=_number("a number of segments", 1025),
-        default=1,
+        type=lambda text: None if text == "auto" else _number("auto, or a number of segments", 1025)(text),
+        default="auto",
         metavar="N",
-        help="render the film of every job in N parts, on as many workers as there are, and join them",
+        help="render the film of every job in N parts, on as many workers as there are, and join them (default: auto, "
+        "as many as there are workers without a job of their own)",
     )
     batch.add_argument(
         "--servers", type=Path, metavar="FILE", help="use the ComfyUI servers whose addresses are in FILE, one a line"

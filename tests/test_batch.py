@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,7 @@ distributed = pytest.importorskip("distributed", reason="needs distributed: run 
 engine = pytest.importorskip("launcher.batch.engine")
 from launcher.batch import results, worker  # noqa: E402
 from launcher.cache import VARIABLE  # noqa: E402
+from launcher.server import free_port  # noqa: E402
 
 PACK = Path(__file__).resolve().parent.parent
 SIGNALS = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
@@ -159,6 +162,7 @@ def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
     [
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
         (["--scheduler", "nonsense"], "--scheduler"),
+        (["--scheduler", "tls://127.0.0.1:9"], "needs certificates for TLS: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE"),
         (["--servers", "nowhere.txt"], "--servers: cannot read nowhere.txt"),
         (["--servers", "jobs.csv", "--workers", "2"], "one of --scheduler, --servers and --workers"),
         (["--output", "{jobs}"], "expected a folder to write to"),
@@ -185,3 +189,80 @@ def test_a_scheduler_of_another_version_is_refused(client):
     found["scheduler"]["packages"]["distributed"] = "2020.1.0"
     with pytest.raises(Problem, match="the scheduler runs distributed 2020.1.0 on Python .* this is"):
         engine.check_versions(found)
+
+
+def certificates(folder: Path) -> tuple[list, dict[str, str]]:
+    """A CA and a certificate of its own, as docs/batch.md makes them: Dask's options, and what a client needs."""
+    made = folder / "tls"
+    made.mkdir()
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    for command in (
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "1", "-subj", "/CN=ours"],
+        ["req", *key, "-keyout", "me.key", "-out", "me.csr", "-subj", "/CN=me"],
+        ["x509", "-req", "-in", "me.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "me.pem"],
+    ):
+        subprocess.run(["openssl", *command], cwd=made, check=True, capture_output=True)
+    names = {"ca_file": made / "ca.pem", "cert": made / "me.pem", "key": made / "me.key"}
+    options = [part for name, path in names.items() for part in (f"--tls-{name.replace('_', '-')}", path)]
+    parts = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
+    return options, {f"DASK_DISTRIBUTED__COMM__TLS__{parts[name]}": str(path) for name, path in names.items()}
+
+
+@contextmanager
+def dask_processes(folder: Path, protocol: str, options: list, server: str):
+    """A scheduler and a worker by Dask's own commands, in a folder and an environment without the pack; the address."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    address = f"{protocol}://127.0.0.1:{free_port()}"
+
+    def started(*arguments) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", *arguments, *options]
+        log = stack.enter_context(open(folder / f"{arguments[0]}.log", "wb"))
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        stack.callback(process.wait, 60)
+        stack.callback(process.terminate)
+        return process
+
+    with ExitStack() as stack:
+        started("scheduler", "--host", address, "--no-dashboard")
+        environment = {**environment, worker.SERVER: server}
+        started("worker", address, "--nthreads", "1", "--no-dashboard", "--death-timeout", "60")
+        yield address
+
+
+@SIGNALS
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_a_scheduler_that_runs_already_is_brought_the_code(comfy, tmp_path, monkeypatch, protocol):
+    options, for_clients = [], {}
+    if protocol == "tls":
+        if not shutil.which("openssl"):
+            pytest.skip("needs openssl to make certificates")
+        options, for_clients = certificates(tmp_path)
+    (tmp_path / "plain.json").write_text(json.dumps(graph(0)))
+    (tmp_path / "jobs.csv").write_text("id,workflow,color\na,plain.json,5\nb,plain.json,6\n")
+    with dask_processes(tmp_path, protocol, options, comfy.url) as address:
+        for name, value in for_clients.items():
+            monkeypatch.setenv(name, value)
+        output, _ = (process := start(tmp_path, "--scheduler", address)).communicate()
+        assert process.returncode == 0 and "2/2, 0 failed" in output, output
+        assert len(list((tmp_path / "out").glob("*/plain_*.png"))) == 2
+
+        if for_clients:
+            # Certificates of someone else's CA: encrypted, and nobody that we know.
+            (tmp_path / "stranger").mkdir()
+            for name, value in certificates(tmp_path / "stranger")[1].items():
+                monkeypatch.setenv(name, value)
+            (tmp_path / "jobs.csv").write_text("id,workflow,color\na,plain.json,7\n")
+            output, _ = (process := start(tmp_path, "--scheduler", address)).communicate()
+            assert process.returncode == 1 and "no Dask scheduler answers at tls://" in output, output
+            assert "Traceback" not in output, output
+            return
+        # Code of another version is not mixed with what is loaded over there.
+        other = tmp_path / "other"
+        shutil.copytree(PACK / "launcher", other / "launcher")
+        shutil.copy(PACK / "comfyui_support.py", other)
+        with open(other / "launcher" / "jobs.py", "a") as file:
+            file.write("# of another version\n")
+        monkeypatch.setattr(engine, "PACK", other)
+        with pytest.raises(Problem, match="another version of this pack.*restart the scheduler"):
+            with engine.connect(engine.Place(scheduler=address)):
+                pass

@@ -130,8 +130,43 @@ def test_a_graph_that_cannot_be_cut_is_refused():
             film.plan_film(changed)
 
 
+def key_frames(content: bytes) -> list[int]:
+    """The numbers of a film's key frames."""
+    with av.open(io.BytesIO(content)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.dts is not None]
+    shown = sorted(packet.pts for packet in packets)
+    return sorted(shown.index(packet.pts) for packet in packets if packet.is_keyframe)
+
+
+@pytest.mark.parametrize(("shortest", "begins"), [(10, [0, 15]), (film.SHORTEST, [0])])
+def test_workers_without_a_job_render_parts_where_the_film_is_long(comfy, job, monkeypatch, shortest, begins):
+    monkeypatch.setattr(engine, "SHORTEST", shortest)
+    plain = Job("plain", {key: graph()[key] for key in ("1", "7")})
+    with engine.connect(engine.Place(servers=(comfy.url, comfy.url.replace("127.0.0.1", "localhost")))) as client:
+        outcomes = {
+            done.id: outcome
+            for asked in ([job], [plain])
+            for done, outcome in engine.run_jobs(client, asked, segments=None, workers=2)
+        }
+    assert [outcome.error for outcome in outcomes.values()] == ["", ""]
+    assert key_frames(outcomes["film"].files["zoom.mp4"]) == begins
+    assert [name.partition("_")[0] for name in outcomes["plain"].files] == ["picture"]
+
+
+@pytest.mark.parametrize(("jobs", "workers", "parts"), [(1, 1, 1), (1, 8, 8), (3, 8, 2), (8, 8, 1), (100, 2, 1)])
+def test_films_are_cut_for_workers_that_have_no_job(jobs, workers, parts):
+    assert film.parts_for(jobs, workers) == parts
+
+
+def test_a_file_too_large_for_a_server_says_what_to_start_it_with(comfy, monkeypatch):
+    monkeypatch.setenv(worker.SERVER, comfy.url)
+    outcome = worker.run_job(graph(), {"large.bin": bytes(101 * 2**20)}, "0")
+    assert "as large as large.bin, 101 MiB: start it with --max-upload-size 102" in outcome.error
+
+
 @pytest.mark.parametrize(("frames", "segments"), [(31, 4), (1, 1), (3, 8), (1000, 7)])
 def test_segments_are_all_frames_once(frames, segments):
     spans = film.cut(frames, segments)
     assert [i for span in spans for i in span] == list(range(frames))
     assert len(spans) == min(frames, segments) and max(map(len, spans)) - min(map(len, spans)) <= 1
+    assert all(len(span) >= 250 for span in film.cut(frames, segments, 250)) or frames < 250

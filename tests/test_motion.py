@@ -134,14 +134,63 @@ def test_there_and_back_passes_the_same_places(motion):
 
 def test_beginnings_are_heard_where_they_are():
     times = [0.31, 0.9, 1.17, 2.0, 3.3]
-    found = beginnings(clicks(times)[0], RATE)
+    found, weights = beginnings(clicks(times)[0], RATE)
+    assert len(weights) == len(found) and 0.5 < weights.min() and weights.max() == 1
     assert len(found) == len(times) and np.abs(found - times).max() < 0.03
 
 
+def band(noise: float) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """A band from 90 to 130 beats a minute, over noise: [1, samples], seconds of its beats, seconds of all its notes.
+
+    Bass drum and snare in turn on the beats, hi-hats twice as often, a bass that also plays between, and chords that
+    swell and die away under all of it.
+    """
+    rng = np.random.default_rng(3)
+    beats = np.concatenate([[0.4], 0.4 + np.cumsum(60 / np.linspace(90, 130, 31))])
+    between = 0.5 * (beats[1:] + beats[:-1])
+    wave = np.zeros(int((beats[-1] + 1.5) * RATE))
+    time = np.arange(RATE) / RATE
+
+    def play(at: float, sound: np.ndarray) -> None:
+        begin = int(at * RATE)
+        wave[begin : begin + len(sound)] += sound[: len(wave) - begin] * rng.uniform(0.8, 1.1)
+
+    for number, beat in enumerate(beats):
+        if number % 2 == 0:
+            play(beat, np.sin(2 * np.pi * (50 * time + 4 * (1 - np.exp(-time * 18)))) * np.exp(-time * 12))
+        else:
+            play(beat, (0.5 * rng.standard_normal(RATE) + 0.4 * np.sin(2 * np.pi * 190 * time)) * np.exp(-time * 20))
+        if number % 4 == 0:
+            chord = sum(np.sin(2 * np.pi * pitch * time + pitch) for pitch in (220, 277, 330))
+            play(beat, 0.12 * chord * np.sin(np.pi * time) ** 0.5)
+    for at in [*beats, *between]:
+        play(at, 0.15 * np.diff(rng.standard_normal(RATE + 1)) * np.exp(-time * 60))
+    for at in between[::2]:
+        play(at, 0.4 * np.sin(2 * np.pi * 82 * time) * np.exp(-time * 6))
+    wave += noise * np.sqrt(np.mean(wave**2)) * rng.standard_normal(len(wave))
+    return torch.from_numpy(wave.astype(np.float32))[None], beats, np.sort(np.concatenate([beats, between]))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
+def test_a_band_is_heard_on_its_beats_and_the_camera_dives_there(noise):
+    wave, beats, notes = band(noise)
+    found, _ = beginnings(wave[0], RATE)
+    assert np.mean([np.abs(found - beat).min() <= 0.05 for beat in beats]) >= 0.95
+    assert np.mean([np.abs(notes - time).min() <= 0.05 for time in found]) >= 0.95
+    # Stronger on the beats than on what is played between them, and stronger than anywhere else.
+    fps = 60
+    heard = Listening(wave, RATE).frames(fps, int(wave.shape[1] / RATE * fps))
+    after = np.array([heard[int(beat * fps) : int(beat * fps) + 8].mean() for beat in beats[:-1]])
+    before = np.array([heard[int(beat * fps) - 8 : int(beat * fps) - 1].mean() for beat in beats[1:]])
+    assert np.median(after) > 2 * np.median(before)
+    weaker = [heard[int(at * fps) : int(at * fps) + 8].mean() for at in 0.5 * (beats[1:] + beats[:-1])]
+    assert np.median(after) > 1.25 * np.median(weaker)
+
+
 def test_silence_and_a_steady_tone_have_no_beats():
-    assert len(beginnings(torch.zeros(RATE), RATE)) == 0
+    assert len(beginnings(torch.zeros(RATE), RATE)[0]) == 0
     tone = torch.sin(torch.arange(4 * RATE) * 0.1) * torch.linspace(0, 1, 4 * RATE).clamp_max(0.5)
-    assert len(beginnings(tone, RATE)) <= 1
+    assert len(beginnings(tone, RATE)[0]) <= 1
 
 
 def test_the_camera_dives_on_the_beat():

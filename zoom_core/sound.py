@@ -41,7 +41,7 @@ class Listening:
         mono = self.waveform.mean(0)
         if self.hears == "loudness":
             return _loudness(mono, self.rate, fps, count)
-        return _pulses(beginnings(mono, self.rate), fps, count)
+        return _pulses(*beginnings(mono, self.rate), fps, count)
 
 
 def _loudness(mono: torch.Tensor, rate: int, fps: float, count: int) -> np.ndarray:
@@ -55,12 +55,14 @@ def _loudness(mono: torch.Tensor, rate: int, fps: float, count: int) -> np.ndarr
     return np.clip(rms / loud, 0, 1) if loud > 1e-5 else np.zeros(count)
 
 
-def beginnings(mono: torch.Tensor, rate: int) -> np.ndarray:
-    """Seconds at which notes and beats of a sound [samples] begin, by spectral flux: the rise of the
-    logarithmic spectrum from one short window to the next (Bello et al. 2005, section III)."""
+def beginnings(mono: torch.Tensor, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds at which notes and beats of a sound [samples] begin, and how much each stands out, 0..1.
+
+    By spectral flux: the rise of the logarithmic spectrum from one short window to the next (Bello et al.
+    2005, section III)."""
     size, hop = max(int(_WINDOW * rate), 16), max(int(_HOP * rate), 4)
     if len(mono) < size or mono.abs().max() < 1e-5:
-        return np.zeros(0)
+        return np.zeros(0), np.zeros(0)
     padded = torch.nn.functional.pad(mono / mono.abs().max(), (size, size))
     window = torch.hann_window(size, dtype=torch.float32)
     spectrum = torch.stft(padded, size, hop, window=window, center=False, return_complex=True).abs()
@@ -73,20 +75,22 @@ def beginnings(mono: torch.Tensor, rate: int) -> np.ndarray:
     floor = _STANDS_OUT * stands_out.max()
     near = max(int(0.03 / _HOP), 1)
     found: list[float] = []
+    weights: list[float] = []
     for i in np.flatnonzero(stands_out > floor):
         if rise[i] < rise[max(i - near, 0) : i + near + 1].max():
             continue
         if not found or times[i] - found[-1] >= _APART:
             found.append(max(float(times[i]), 0.0))
-    return np.array(found)
+            weights.append(float(stands_out[i] / stands_out.max()))
+    return np.array(found), np.array(weights)
 
 
-def _pulses(times: np.ndarray, fps: float, count: int) -> np.ndarray:
+def _pulses(times: np.ndarray, weights: np.ndarray, fps: float, count: int) -> np.ndarray:
     """[count]: a pulse from every time on that dies away, as the mean over each frame."""
     pulses, reach = np.zeros(count), int(8 * _DECAY * fps) + 2
-    for time in times:
+    for time, weight in zip(times, weights):
         first = int(time * fps)
         edges = np.arange(first, min(first + reach, count) + 1) / fps
         felt = _DECAY * (1 - np.exp(-np.maximum(edges - time, 0) / _DECAY))
-        pulses[first : first + len(edges) - 1] += np.diff(felt) * fps
+        pulses[first : first + len(edges) - 1] += weight * np.diff(felt) * fps
     return pulses / pulses.max() if count and pulses.max() > 0 else pulses

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
 import os
 import re
 import sys
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +23,14 @@ os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
 import dask
 import distributed
 from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
+from distributed.security import Security
 
 from ..console import Problem
+from ..installation import PACK
 from ..jobs import Job
-from .film import plan_film, submit_film
-from .worker import INSTALLATION, SERVER, Outcome, run_job
+from .film import SHORTEST, FilmPlan, can_be_cut, parts_for, plan_film, submit_film
+from .worker import INSTALLATION, SERVER, Outcome, code, run_job
 
 _RETRIES = 5  # of a job whose server is gone
 _CONNECT = 20  # seconds
@@ -80,12 +87,14 @@ def connect(place: Place) -> Iterator[Client]:
     if place.scheduler:
         if not _ADDRESS.fullmatch(place.scheduler):
             raise Problem(f"--scheduler: expected an address like tcp://127.0.0.1:8786, got {place.scheduler!r:.80}.")
+        _check_certificates(place.scheduler)
         try:
             client = Client(place.scheduler, timeout=_CONNECT, set_as_default=False)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise Problem(f"--scheduler: no Dask scheduler answers at {place.scheduler}: {error}") from error
         with client:
             check_versions(client.get_versions())
+            send_code(client)
             yield client
         return
     environments = [{SERVER: server} for server in place.servers] or list(place.workers)
@@ -103,6 +112,22 @@ def connect(place: Place) -> Iterator[Client]:
             yield client
 
 
+def _check_certificates(address: str) -> None:
+    """Problem for an encrypted address without certificates that can be read."""
+    if not address.startswith(("tls://", "wss://")):
+        return
+    variables = [f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")]
+    try:
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise Problem(f"--scheduler: the certificates in {', '.join(variables)} cannot be used: {error}") from error
+    if context is None:
+        raise Problem(
+            f"--scheduler: {address} needs certificates for TLS: set {', '.join(variables)} (docs/batch.md, Who may "
+            "run code)."
+        )
+
+
 def check_versions(found: dict) -> None:
     """Problem when the scheduler or a worker runs other versions than we do; `found` is Client.get_versions()."""
     ours = (distributed.__version__, sys.version_info[:2])
@@ -117,13 +142,53 @@ def check_versions(found: dict) -> None:
             )
 
 
-def run_jobs(client: Client, jobs: list[Job], segments: int = 1) -> Iterator[tuple[Job, Outcome]]:
-    """Every job with its outcome, in the order in which they end; films are rendered in so many segments."""
+def send_code(client: Client) -> None:
+    """Bring this launcher to a scheduler and its workers, those that join later too; Problem where it does not run.
+
+    Dask unpickles tasks on its scheduler as well, so that one needs the code as much as the workers do.
+    """
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in [PACK / "comfyui_support.py", *sorted((PACK / "launcher").rglob("*.py"))]:
+            # Without the file's date: equal code has one name everywhere.
+            archive.writestr(zipfile.ZipInfo(path.relative_to(PACK).as_posix()), path.read_bytes())
+    name = f"zoom-stack-{hashlib.sha256(content.getvalue()).hexdigest()[:16]}.zip"
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, name)
+        with open(path, "wb") as file:
+            file.write(content.getvalue())
+        for plugin in (SchedulerUploadFile(path), UploadFile(path)):
+            plugin.idempotent = True
+            client.register_plugin(plugin, name=name)
+    try:
+        places = {"the scheduler": client.run_on_scheduler(code), **client.run(code)}
+    except Exception as error:  # whatever importing our code raises over there
+        raise Problem(
+            f"--scheduler: our code does not run on the scheduler and its workers ({type(error).__name__}: {error}). "
+            "They need what ComfyUI's own environment has, aiohttp and av among it."
+        ) from error
+    for place, found in places.items():
+        if name not in found:
+            raise Problem(
+                f"--scheduler: {place} has another version of this pack loaded, from {found}: restart the scheduler "
+                "and its workers."
+            )
+
+
+def run_jobs(
+    client: Client, jobs: list[Job], segments: int | None = 1, workers: int = 1
+) -> Iterator[tuple[Job, Outcome]]:
+    """Every job with its outcome, in the order in which they end.
+
+    segments: how many parts the film of each is rendered in; None: so many that all of the `workers` have
+    something to do, where the workflow can be cut and parts are long enough to be no larger than the whole.
+    """
     by_key = {}
     for job in jobs:
         options = {"retries": _RETRIES, "priority": job.priority}
-        if segments > 1:
-            future = submit_film(client, job, plan_film(job.graph), segments, **options)
+        plan, parts, shortest = _cut(job, segments, len(jobs), workers)
+        if plan:
+            future = submit_film(client, job, plan, parts, shortest, **options)
         else:
             inputs = {path.name: path.read_bytes() for path in job.used_inputs()}
             future = client.submit(run_job, job.graph, inputs, job.digest, key=f"zoom-{job.digest}", **options)
@@ -133,6 +198,14 @@ def run_jobs(client: Client, jobs: list[Job], segments: int = 1) -> Iterator[tup
         job, _ = by_key.pop(future.key)
         yield job, _outcome(future)
         future.release()
+
+
+def _cut(job: Job, segments: int | None, jobs: int, workers: int) -> tuple[FilmPlan | None, int, int]:
+    """How to cut a job's film, in how many parts, and the fewest frames of one; no plan where it stays whole."""
+    if segments is not None:
+        return (plan_film(job.graph) if segments > 1 else None), segments, 1
+    parts = parts_for(jobs, workers)
+    return (plan_film(job.graph) if parts > 1 and can_be_cut(job) else None), parts, SHORTEST
 
 
 def _outcome(future: distributed.Future) -> Outcome:

@@ -20,11 +20,13 @@ from distributed import Client, Future
 from ..client import ComfyClient, ExecutionFailed, Graph
 from ..console import Problem
 from ..jobs import Job
-from .worker import LONG, Outcome, put_input, run_job, this_client
+from .worker import JOB_ERRORS, LONG, Outcome, failed, put_input, run_job, this_server
 
 _STACK, _SOUND, _LOAD, _SLICE = "batch stack", "batch sound", "batch load", "batch slice"
 _FRAMES, _SAVE = "ZoomVideoFrames", "SaveVideo"
 _DURATION = re.compile(r"Source duration: ([0-9.]+)")
+# x264 begins anew with a key frame after so many frames anyway: parts of this length cost no size.
+SHORTEST = 250
 _TOO_LATE = 1e5  # seconds: where no film has anything left
 
 
@@ -69,6 +71,14 @@ def plan_film(graph: Graph) -> FilmPlan:
     return FilmPlan(prepare, _needed(render, save), float(settings["fps"]), Path(prefix).name or "zoom")
 
 
+def can_be_cut(job: Job) -> bool:
+    """Whether the job makes one film that could be rendered in parts."""
+    try:
+        return bool(plan_film(job.graph))
+    except Problem:
+        return False
+
+
 def _needed(graph: Graph, end: str) -> Graph:
     """The node `end` and all that it depends on."""
     waiting, needed = [end], {}
@@ -80,9 +90,9 @@ def _needed(graph: Graph, end: str) -> Graph:
     return needed
 
 
-def cut(frames: int, segments: int) -> list[range]:
-    """Frames 0 to `frames` in at most `segments` runs of nearly equal length."""
-    count = max(1, min(segments, frames))
+def cut(frames: int, segments: int, shortest: int = 1) -> list[range]:
+    """Frames 0 to `frames` in at most `segments` runs of nearly equal length, none under `shortest` if possible."""
+    count = max(1, min(segments, frames // shortest))
     edges = [i * frames // count for i in range(count + 1)]
     return [range(first, last) for first, last in zip(edges, edges[1:])]
 
@@ -90,7 +100,12 @@ def cut(frames: int, segments: int) -> list[range]:
 def make_stack(plan: FilmPlan, inputs: dict[str, bytes], digest: str) -> tuple[Outcome, int]:
     """On a worker: run all but the film. Its stack and sound are among the files; also the film's frames."""
     made = run_job(plan.prepare, inputs, digest)
-    return (made, 0) if made.error else (made, _count_frames(plan, made, digest))
+    if made.error:
+        return made, 0
+    try:
+        return made, _count_frames(plan, made, digest)
+    except JOB_ERRORS as error:
+        return failed(error), 0
 
 
 def _file_of(made: Outcome, node: str) -> bytes:
@@ -100,13 +115,13 @@ def _file_of(made: Outcome, node: str) -> bytes:
 
 def _count_frames(plan: FilmPlan, made: Outcome, digest: str) -> int:
     """How many frames the whole film has, by asking for a part behind its end: core says how long the film is."""
-    client = this_client()
-    try:
-        client.run(_segment(plan, client, made, digest, _TOO_LATE, 1.0), timeout=LONG)
-    except ExecutionFailed as error:
-        if found := _DURATION.search(error.message):
-            return round(float(found[1]) * plan.fps)
-        raise
+    with this_server() as client:
+        try:
+            client.run(_segment(plan, client, made, digest, _TOO_LATE, 1.0), timeout=LONG)
+        except ExecutionFailed as error:
+            if found := _DURATION.search(error.message):
+                return round(float(found[1]) * plan.fps)
+            raise
     raise RuntimeError("core's Trim Video gave a part from behind the end of the film")
 
 
@@ -119,26 +134,35 @@ def _segment(plan: FilmPlan, client: ComfyClient, made: Outcome, digest: str, st
     return graph
 
 
-def render_segment(plan: FilmPlan, made: tuple[Outcome, int], segments: int, number: int, digest: str) -> bytes:
-    """On a worker: one segment of the film as the bytes of an mp4 file; empty where there is nothing to render."""
+def render_segment(
+    plan: FilmPlan, made: tuple[Outcome, int], segments: int, number: int, digest: str, shortest: int = 1
+) -> bytes | Outcome:
+    """On a worker: one segment of the film as the bytes of an mp4 file; empty where there is nothing to render.
+
+    segments, shortest: see `cut`. What is wrong with the job is an Outcome with an error.
+    """
     outcome, frames = made
-    spans = cut(frames, segments) if not outcome.error else []
+    spans = cut(frames, segments, shortest) if not outcome.error else []
     if number >= len(spans):
         return b""
-    client, span = this_client(), spans[number]
+    span = spans[number]
     # A part holds the frames that begin within it; half a frame of room on both sides keeps rounding out of it.
     start = max(span.start - 0.5, 0.0)
-    graph = _segment(plan, client, outcome, digest, start / plan.fps, (span.stop - 0.5 - start) / plan.fps)
-    result = client.run(graph, timeout=LONG, zoom_job=digest)
-    (entry,) = (entry for entry in result.entries() if entry["filename"].endswith(".mp4"))
-    return client.view(entry)
+    with this_server() as client:
+        try:
+            graph = _segment(plan, client, outcome, digest, start / plan.fps, (span.stop - 0.5 - start) / plan.fps)
+            result = client.run(graph, timeout=LONG, zoom_job=digest)
+        except JOB_ERRORS as error:
+            return failed(error)
+        (entry,) = (entry for entry in result.entries() if entry["filename"].endswith(".mp4"))
+        return client.view(entry)
 
 
-def join_film(plan: FilmPlan, made: tuple[Outcome, int], parts: list[bytes]) -> Outcome:
+def join_film(plan: FilmPlan, made: tuple[Outcome, int], parts: list[bytes | Outcome]) -> Outcome:
     """On a worker: the outcome of the whole job, its film joined from the segments, packet by packet."""
     outcome, frames = made
-    if outcome.error:
-        return outcome
+    for broken in (part for part in [outcome, *parts] if isinstance(part, Outcome) and part.error):
+        return broken
     sound = _file_of(outcome, _SOUND) if _SOUND in plan.prepare else None
     film = join([part for part in parts if part], sound, frames)
     inner = {name for node in (_STACK, _SOUND) for name in outcome.by_node.get(node, [])}
@@ -227,12 +251,19 @@ def _encoded(output, sound: bytes, seconds: Fraction) -> Iterator[av.Packet]:
     return packets()
 
 
-def submit_film(client: Client, job: Job, plan: FilmPlan, segments: int, **options: Any) -> Future:
-    """Put the tasks of a film on the cluster; the future of its outcome."""
+def parts_for(jobs: int, workers: int) -> int:
+    """In how many parts to render each job's film: as many as keep workers busy that have no job of their own."""
+    return max(1, workers // jobs)
+
+
+def submit_film(client: Client, job: Job, plan: FilmPlan, segments: int, shortest: int = 1, **options: Any) -> Future:
+    """Put the tasks of a film on the cluster; the future of its outcome. segments, shortest: see `cut`."""
     inputs, digest = {path.name: path.read_bytes() for path in job.used_inputs()}, job.digest
     made = client.submit(make_stack, plan, inputs, digest, key=f"zoom-{digest}-stack", **options)
     parts = [
-        client.submit(render_segment, plan, made, segments, i, digest, key=f"zoom-{digest}-part-{i}", **options)
+        client.submit(
+            render_segment, plan, made, segments, i, digest, shortest, key=f"zoom-{digest}-part-{i}", **options
+        )
         for i in range(segments)
     ]
     return client.submit(join_film, plan, made, parts, key=f"zoom-{digest}", **options)

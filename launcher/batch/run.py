@@ -12,6 +12,7 @@ from ..demo import use_cpu
 from ..installation import Installation
 from ..jobs import Job, read_jobs
 from .engine import Place, connect, read_servers, run_jobs, worker_environments
+from .film import can_be_cut
 from .results import clear_up, finished, publish, write_report
 
 
@@ -26,7 +27,7 @@ def run_batch(options: argparse.Namespace, installation: Installation) -> int:
             say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished or asked for twice; left alone.")
         try:
             if todo:
-                place = _place(options, installation, Path(folder), len(todo))
+                place = _place(options, installation, Path(folder), list(todo.values()))
                 _run(place, list(todo.values()), options, rows)
         finally:
             _complete(rows, jobs)
@@ -38,7 +39,7 @@ def run_batch(options: argparse.Namespace, installation: Installation) -> int:
     return 1 if failed else 0
 
 
-def _place(options: argparse.Namespace, installation: Installation, folder: Path, jobs: int) -> Place:
+def _place(options: argparse.Namespace, installation: Installation, folder: Path, jobs: list[Job]) -> Place:
     if options.scheduler:
         return Place(scheduler=options.scheduler)
     if options.servers:
@@ -46,7 +47,9 @@ def _place(options: argparse.Namespace, installation: Installation, folder: Path
     cpu = use_cpu(installation, options.device)
     gpus = 0 if cpu else len(list(Path("/dev").glob("nvidia[0-9]*")))
     environments = worker_environments(installation.as_text(), folder, cpu, gpus, options.workers)
-    return Place(workers=environments[:jobs], listen=options.listen)
+    # Where films are rendered in parts, more workers than jobs have something to do.
+    whole = options.segments == 1 or not any(map(can_be_cut, jobs))
+    return Place(workers=environments[: len(jobs)] if whole else environments, listen=options.listen)
 
 
 def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> None:
@@ -62,7 +65,8 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
                 say(f"More workers can join at {client.scheduler.address}. Anyone who reaches it can run code here:")
                 say("use it in a network that you trust only, or TLS (docs/batch.md).")
             with Status("Running jobs") as status:
-                for job, outcome in run_jobs(client, jobs, options.segments):
+                workers = len(place.workers or place.servers or client.scheduler_info()["workers"])
+                for job, outcome in run_jobs(client, jobs, options.segments, workers):
                     done += 1
                     if outcome.error:
                         failed += 1

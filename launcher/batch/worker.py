@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import math
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,8 +24,17 @@ from ..server import ComfyServer
 
 SERVER = "ZOOM_STACK_SERVER"  # a server that is running: http://host:port
 INSTALLATION = "ZOOM_STACK_WORKER"  # or what it takes to start one: JSON
-_PATIENCE = 60.0  # seconds for a server of someone else's to come back
+# Seconds for a server of someone else's: to come back, and to come up where it has not answered yet.
+_PATIENCE, _FIRST_PATIENCE = 60.0, 600.0
 LONG = 24 * 3600.0  # seconds for a job
+
+
+class TooLarge(ValueError):
+    """A server does not take a file of this size."""
+
+
+# A job's own mistakes: it would fail anywhere.
+JOB_ERRORS = (PromptRefused, ExecutionFailed, TimeoutError, TooLarge)
 
 
 @dataclass
@@ -36,33 +48,45 @@ class Outcome:
     server: str = ""
 
 
+def code() -> str:
+    """Where the process that runs this has the launcher's code from."""
+    return __file__
+
+
 def run_job(graph: Graph, inputs: dict[str, bytes], digest: str) -> Outcome:
     """Run an API graph on this worker's server; `inputs` are put into the server's input folder before.
 
     A mistake in the job is an Outcome with an error. A server that is gone raises, so that Dask tries elsewhere.
     """
-    client = this_client()
     started = time.monotonic()
-    try:
-        for name, content in inputs.items():
-            put_input(client, name, content)
-        # What it saves names the job, like the folder that it will be in.
-        result = client.run(graph, timeout=LONG, zoom_job=digest)
-        outcome = Outcome()
-        for node in result.outputs:
-            saved = [entry for entry in result.entries(node) if entry.get("type") == "output"]
-            files = {_plain_name(entry): client.view(entry) for entry in saved}
-            outcome.files |= files
-            outcome.by_node[node] = list(files)
-    except (PromptRefused, ExecutionFailed, TimeoutError) as error:
-        if isinstance(error, ExecutionFailed) and error.interrupted:
-            raise ServerGone("someone interrupted the job on its server") from error
-        outcome = Outcome(error=str(error))
-    except ServerGone:
-        _server.cache_clear()
-        raise
+    with this_server() as client:
+        try:
+            outcome = _run(client, graph, inputs, digest)
+        except JOB_ERRORS as error:
+            outcome = failed(error)
     outcome.seconds, outcome.server = time.monotonic() - started, f"{client.host}:{client.port}"
     return outcome
+
+
+def _run(client: ComfyClient, graph: Graph, inputs: dict[str, bytes], digest: str) -> Outcome:
+    for name, content in inputs.items():
+        put_input(client, name, content)
+    # What it saves names the job, like the folder that it will be in.
+    result = client.run(graph, timeout=LONG, zoom_job=digest)
+    outcome = Outcome()
+    for node in result.outputs:
+        saved = [entry for entry in result.entries(node) if entry.get("type") == "output"]
+        files = {_plain_name(entry): client.view(entry) for entry in saved}
+        outcome.files |= files
+        outcome.by_node[node] = list(files)
+    return outcome
+
+
+def failed(error: Exception) -> Outcome:
+    """The outcome of a job that raised one of JOB_ERRORS; ServerGone where the job itself is not to blame."""
+    if isinstance(error, ExecutionFailed) and error.interrupted:
+        raise ServerGone("someone interrupted the job on its server") from error
+    return Outcome(error=str(error))
 
 
 def _plain_name(entry: dict[str, str]) -> str:
@@ -71,16 +95,34 @@ def _plain_name(entry: dict[str, str]) -> str:
 
 
 def put_input(client: ComfyClient, name: str, content: bytes) -> None:
-    """Put a file into the server's input folder, unless this process has done so already."""
+    """Put a file into the server's input folder, unless this process has done so already.
+
+    Raises TooLarge where the server does not take so much.
+    """
     digest = hashlib.sha256(content).hexdigest()
     if _sent(client.port).get(name) == digest:
         return
+    if SERVER not in os.environ:
+        # Our own server's folder is at hand: a stack of gigabytes need not go through HTTP.
+        part = _server().base / "input" / f".part-{name}"
+        part.write_bytes(content)
+        part.replace(part.with_name(name))
+    else:
+        _upload(client, name, content)
+    _sent(client.port)[name] = digest
+
+
+def _upload(client: ComfyClient, name: str, content: bytes) -> None:
     form = aiohttp.FormData({"overwrite": "true"})
     form.add_field("image", content, filename=name)
     status, answer = client.request("POST", "/upload/image", form, timeout=600)
+    if status == 413:
+        raise TooLarge(
+            f"the server takes no file as large as {name}, {len(content) / 2**20:.0f} MiB: start it with "
+            f"--max-upload-size {math.ceil(len(content) / 2**20) + 1} or more"
+        )
     if status != 200:
         raise ServerGone(f"the server does not take the file {name} ({status}): {answer[:200]!r}")
-    _sent(client.port)[name] = digest
 
 
 @cache
@@ -89,26 +131,44 @@ def _sent(port: int) -> dict[str, str]:
     return {}
 
 
-def this_client() -> ComfyClient:
-    """A client of this worker's server, which is running then."""
+@contextmanager
+def this_server() -> Iterator[ComfyClient]:
+    """A client of this worker's server, which is running then; one that is lost on the way is not used again."""
     if os.environ.get(SERVER):
         address = urlsplit(os.environ[SERVER])
         client = ComfyClient(address.hostname or "127.0.0.1", address.port or 8188)
         _wait_for(client)
-        return client
-    return _server().client
+    else:
+        client = _server().client
+    try:
+        yield client
+    except ServerGone:
+        _server.cache_clear()
+        _sent(client.port).clear()
+        _answered(client.port)[:] = [False]
+        raise
 
 
 def _wait_for(client: ComfyClient) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    """Wait for a server of someone else's that is starting, or was lost; one that answered last is not asked."""
+    if _answered(client.port) == [True]:
+        return
+    deadline = time.monotonic() + (_PATIENCE if _answered(client.port) else _FIRST_PATIENCE)
     while True:
         try:
             client.get("/system_stats", timeout=10)
+            _answered(client.port)[:] = [True]
             return
         except (ServerGone, RuntimeError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)
+
+
+@cache
+def _answered(port: int) -> list[bool]:
+    """Whether a server of someone else's answered when it was last spoken to; empty where it never has."""
+    return []
 
 
 @cache
