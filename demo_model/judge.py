@@ -146,7 +146,9 @@ class Judge:
             pictures.mkdir(parents=True, exist_ok=True)
             for number in range(TRAINING):
                 write_shard((str(pictures), number))
-        return cls(train_classifier(pictures, folder / "classifier.pt", shards=TRAINING))
+        # Whoever asks may be measuring in inference mode.
+        with torch.inference_mode(False), torch.enable_grad():
+            return cls(train_classifier(pictures, folder / "classifier.pt", shards=TRAINING))
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pooled features [N, 160] of pictures [N, 3, 64, 64] in 0..1."""

@@ -10,11 +10,13 @@ from .inputs import (
     cfg_input,
     cfg_interval_inputs,
     guide_input,
+    restarts_input,
     sampler_name_input,
     seed_input,
     vae_input,
 )
-from .joint import JointGuider, SharedNoise, ZoomSampler
+from .joint import JointGuider, SharedNoise, ZoomSampler, shared_noise
+from .restarts import Restarts
 from .types import CATEGORY, ZoomLevelsType
 
 ADVANCED = f"{CATEGORY}/advanced"
@@ -126,13 +128,15 @@ class ZoomSamplerSelect(io.ComfyNode):
                         " of sampler_name."
                     ),
                 ),
+                restarts_input(),
             ],
             outputs=[io.Sampler.Output("sampler", tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, sampler_name, levels, sampler=None) -> io.NodeOutput:
-        return io.NodeOutput(ZoomSampler(sampler or comfy.samplers.sampler_object(sampler_name), levels))
+    def execute(cls, sampler_name, levels, sampler=None, restarts=0) -> io.NodeOutput:
+        chosen = ZoomSampler(sampler or comfy.samplers.sampler_object(sampler_name), levels)
+        return io.NodeOutput(Restarts(chosen, restarts, shared_noise(levels)) if restarts else chosen)
 
 
 NODES = [ZoomJointGuider, ZoomSharedNoise, ZoomSamplerSelect]

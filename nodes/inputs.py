@@ -133,6 +133,22 @@ def cfg_interval_inputs() -> list:
     ]
 
 
+def restarts_input() -> io.Int.Input:
+    """How often the middle of the sampling is gone through again."""
+    return io.Int.Input(
+        "restarts",
+        default=0,
+        min=0,
+        max=20,
+        advanced=True,
+        optional=True,
+        tooltip=(
+            "How many times the middle of the sampling is gone through again from fresh noise, after the levels have come "
+            "to agree. Takes about half of the steps more each time; 1 can help where levels share much, as at zoom 2."
+        ),
+    )
+
+
 def zoom_input() -> io.Float.Input:
     """The zoom between neighbouring pictures where no levels say it."""
     return io.Float.Input(

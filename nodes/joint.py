@@ -302,11 +302,19 @@ class SharedNoise:
 
     def generate_noise(self, input_latent: dict) -> torch.Tensor:
         """[N, C, .., H, W] noise for a latent, zoom-consistent and of unit variance."""
-        samples = input_latent["samples"]
-        check_latent(samples, len(self._levels))
+        return shared_noise(self._levels)(input_latent["samples"], self.seed)
+
+
+def shared_noise(levels: ZoomLevels) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    """A function of a latent [N, C, .., H, W] and a seed that gives noise like it, the same scene at every level."""
+
+    def draw(samples: torch.Tensor, seed: int) -> torch.Tensor:
+        check_latent(samples, len(levels))
         # Not by the latent's batch_index: Batch Latents repeats numbers there, and levels would repeat their noise.
-        noise = comfy.sample.prepare_noise(samples, self.seed)
-        return as_images(lambda images: render_noise(images, resolve(self._levels, samples)), noise)
+        noise = comfy.sample.prepare_noise(samples, seed)
+        return as_images(lambda images: render_noise(images, resolve(levels, samples)), noise)
+
+    return draw
 
 
 class ZoomSampler(comfy.samplers.KSAMPLER):

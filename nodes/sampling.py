@@ -14,13 +14,15 @@ from .inputs import (
     cfg_input,
     cfg_interval_inputs,
     guide_input,
+    restarts_input,
     sampler_name_input,
     seed_input,
     vae_input,
 )
-from .joint import JointGuider, SharedNoise, ZoomSampler
+from .joint import JointGuider, SharedNoise, ZoomSampler, shared_noise
 from .layout import level_latents, resolve, strip, strip_columns
 from .live import announce
+from .restarts import Restarts
 from .types import CATEGORY, ZoomLevelsType
 
 
@@ -96,6 +98,7 @@ class MultiScaleJointKSampler(io.ComfyNode):
                 ),
                 *agreement_inputs(),
                 *cfg_interval_inputs(),
+                restarts_input(),
             ],
             outputs=[
                 io.Latent.Output("latent", tooltip="A batch with one latent a level."),
@@ -122,11 +125,16 @@ class MultiScaleJointKSampler(io.ComfyNode):
         guider.set_level_conds(positive, negative)
         guider.set_cfg(given["cfg"])
         sampler = comfy.samplers.sampler_object(given["sampler_name"])
-        if given.get("shared_noise", True):
+        shared = given.get("shared_noise", True)
+        if shared:
             noise = SharedNoise(given["seed"], levels).generate_noise(latent)
             sampler = ZoomSampler(sampler, levels)
         else:
             noise = comfy.sample.prepare_noise(latent["samples"], given["seed"], latent.get("batch_index"))
+        if given.get("restarts"):
+            sampler = Restarts(
+                sampler, given["restarts"], shared_noise(levels) if shared else comfy.sample.prepare_noise
+            )
         schedule = comfy.samplers.KSampler(
             model, given["steps"], model.load_device, given["sampler_name"], given["scheduler"], given["denoise"]
         )
