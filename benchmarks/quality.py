@@ -43,6 +43,7 @@ OPTIONS = {
     "levels on their own": {"blending": "none", "shared_noise": False},
     "the paper's mean": PAPER,
     "border (the default)": {},
+    "border, one restart": {"restarts": 1},
     "border, cfg throughout": WHOLE,
     "the paper's mean, cfg throughout": {**PAPER, **WHOLE},
     "naive average": {"blending": "average"},
