@@ -15,7 +15,8 @@ import node_helpers
 import tiny_models
 import torch
 from comfy_extras import nodes_model_advanced
-from joint_runs import CLOSE, TOY_LEVELS, check_agreement, check_equal, core_levels, difference, joint, random
+from comfy_extras.nodes_sdupscale import SD_4XUpscale_Conditioning
+from joint_runs import CLOSE, PLAIN, TOY_LEVELS, check_agreement, check_equal, core_levels, difference, joint, random
 
 import nodes
 
@@ -260,3 +261,27 @@ def test_nested_latents_and_clips_are_refused(toy, model_folder, prompts):
         joint(toy, *prompts, nested)
     with pytest.raises(ValueError, match="latent_image has 5 frames: joint sampling needs single images"):
         joint(tiny_models.load("wan", model_folder), *tiny_models.conditioning("wan", 2), torch.zeros(2, 16, 5, 8, 8))
+
+
+def test_a_second_stage_that_sees_the_level_before(zoom_stack_pack, prompts):
+    """The core's x4 upscaler: each level beside its own small picture, from lists and from a batch of N, and together."""
+    model = tiny_models.x4_upscaler()
+    positive, negative = prompts
+    pictures = random(TOY_LEVELS, 32, 32, 3).sigmoid()
+
+    def upscaled(images, i):
+        return SD_4XUpscale_Conditioning.execute(images, positive[i], negative[i], 4.0, 0.1).args
+
+    by_level = [upscaled(pictures[i : i + 1], i) for i in range(TOY_LEVELS)]
+    latent = torch.zeros(TOY_LEVELS, 4, 32, 32)
+    lists = [made[0] for made in by_level], [made[1] for made in by_level]
+    ours = check_equal(model, *lists, latent, steps=2)
+    check_agreement(model, *lists, latent, steps=2)
+    # A picture of another level changes the level that shows it, and no other.
+    swapped = [upscaled(pictures[:1], i) if i == 2 else made for i, made in enumerate(by_level)]
+    changed = check_equal(model, [made[0] for made in swapped], [made[1] for made in swapped], latent, steps=2)
+    assert [difference(changed[i : i + 1], ours[i : i + 1]) > 1e-3 for i in range(3)] == [False, False, True]
+    # All pictures in one batch, as a node gives them that is not mapped over a list.
+    batch = [upscaled(pictures, i) for i in range(TOY_LEVELS)]
+    at_once = joint(model, [made[0] for made in batch], [made[1] for made in batch], latent, steps=2, **PLAIN)
+    assert difference(at_once, ours) < CLOSE

@@ -178,6 +178,18 @@ def toy(prediction: str = "eps", channels: int = 4, middle: bool = False):
     return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=torch.device("cpu"))
 
 
+def x4_upscaler():
+    """A MODEL of the core's x4 upscaler, tiny: 4 latent channels, a picture and how much it was noised beside them."""
+    unet = {**_toy_unet(4, False), "in_channels": 7, "num_classes": 1000}
+    config = _ToyConfig(unet)
+    config.latent_format = _ToyLatent(4)
+    config.set_inference_dtype(torch.float32, None)
+    model = comfy.model_base.SD_X4Upscaler(config)
+    randomize(model.diffusion_model, "x4")
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=torch.device("cpu"))
+
+
 def lora(model, name: str, rank: int = 2) -> dict[str, torch.Tensor]:
     """A random LoRA for the matrices of a model, in the plain format that the core reads."""
     generator = torch.Generator().manual_seed(_seed(name))
