@@ -16,7 +16,7 @@ from .installation import PACK, SOURCES, Installation, prepare
 
 READY = "ZOOM_STACK_READY"  # tells stage 1 what stage 0 found
 _EXTRAS = {"test": ("test", "batch"), "twins": ("test",), "batch": ("batch",)}
-_BENCHMARK_EXTRAS = {"batch": ("batch",), "viewer": ("test",)}
+_BENCHMARK_EXTRAS = {"batch": ("batch",), "mutation": ("test",), "viewer": ("test",)}
 
 
 def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int:
@@ -134,8 +134,9 @@ def _run(options: argparse.Namespace, rest: list[str], installation: Installatio
         return 0
     if options.command == "test":
         say(f"Testing with {installation.python} and ComfyUI in {installation.comfyui}")
-        # Arguments that name a file or a test replace the default of the whole folder.
-        targets = [] if any(Path(a.partition("::")[0]).exists() for a in rest) else [PACK / "tests"]
+        # Arguments that name a file or a test replace the default of the whole folder, which is shared among processes.
+        named = any(Path(a.partition("::")[0]).exists() for a in rest)
+        targets = [] if named else ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", PACK / "tests"]
         command = ["-m", "pytest", "-c", PACK / "tests" / "pytest.ini", *targets, *rest]
     else:
         command = [PACK / "benchmarks" / f"{rest[0]}.py", *rest[1:]]

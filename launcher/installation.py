@@ -43,7 +43,7 @@ PINS = ["torch==2.12.0", "torchvision==0.27.0", "torchaudio==2.11.0"]
 
 NEEDED = ["torch", "torchvision", "torchaudio", "aiohttp", "av", "kornia", "cv2", "numpy", "safetensors"]
 # What only some commands need: modules by extra; the packages are in requirements-EXTRA.txt.
-NEEDED_FOR = {"test": ["pytest", "PIL"], "batch": ["distributed"]}
+NEEDED_FOR = {"test": ["pytest", "xdist", "PIL"], "batch": ["distributed"]}
 GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
 
 
@@ -246,8 +246,12 @@ def _extra_requirements(extra: str) -> Path:
     return PACK / f"requirements-{extra}.txt"
 
 
+def _extra_marker(python: Path, extra: str) -> Path:
+    return python.parent.parent / f"requirements-{extra}.json"
+
+
 def _has_extras(python: Path, extras: Sequence[str]) -> bool:
-    markers = {extra: read_json(python.parent.parent / f"{extra}-tools.json") for extra in extras}
+    markers = {extra: read_json(_extra_marker(python, extra)) for extra in extras}
     return all(
         marker.get("requirements") == _extra_requirements(extra).read_text("utf-8") for extra, marker in markers.items()
     )
@@ -259,7 +263,7 @@ def _add_extra(cache: Path, python: Path, extra: str) -> None:
         requirements = _extra_requirements(extra)
         # Without looking at what is there, so that an installation broken off in the middle is made whole.
         pip.run(["install", "--ignore-installed", "-c", str(CONSTRAINTS), "-r", str(requirements)], status)
-        write_whole(python.parent.parent / f"{extra}-tools.json", {"requirements": requirements.read_text("utf-8")})
+        write_whole(_extra_marker(python, extra), {"requirements": requirements.read_text("utf-8")})
         status.finish()
     shutil.rmtree(cache / "scratch", ignore_errors=True)
 

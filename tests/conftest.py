@@ -16,6 +16,11 @@ from types import ModuleType
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: processes that share the cores do not each start threads for all of them.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 PACK_ROOT = Path(__file__).resolve().parent.parent
 COMFYUI = Path(os.environ["COMFYUI_PATH"]).resolve() if os.environ.get("COMFYUI_PATH") else None
 NO_COMFYUI = "needs ComfyUI: run `python run.py test`, or set COMFYUI_PATH to an installed one"

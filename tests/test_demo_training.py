@@ -107,11 +107,11 @@ def test_a_run_that_is_told_to_end_loses_nothing_and_goes_on(tmp_path, comfy_pat
     np.savez(tmp_path / "pictures" / "shard_0000.npz", pictures=drawn, first=0)
     process = run(tmp_path, comfy_path, "--minutes", "60")
     log = tmp_path / "losses.csv"
-    limit = time.monotonic() + 300
+    limit = time.monotonic() + 1800
     while time.monotonic() < limit and process.poll() is None and not (log.exists() and log.stat().st_size > 60):
         time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 0
+    assert process.wait(600) == 0
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert saved["step"] >= 50
     moved = {name for name, value in saved["net"].items() if not torch.equal(value, saved["average"][name])}
@@ -119,7 +119,7 @@ def test_a_run_that_is_told_to_end_loses_nothing_and_goes_on(tmp_path, comfy_pat
     again = run(tmp_path, comfy_path, "--minutes", "90")
     said = again.stdout.readline()
     again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=120)
+    again.communicate(timeout=600)
     assert again.returncode == 0 and f"going on at step {saved['step']}," in said
     after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert after["step"] >= saved["step"] and after["used"] >= saved["used"]

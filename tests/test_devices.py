@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -47,6 +48,11 @@ def test_the_room_asked_for_on_a_gpu(stack, zoom_stack_pack, monkeypatch):
     for free, expected in ((needed, gpu), (needed - 1, torch.device("cpu")), (0, torch.device("cpu"))):
         monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device, free=free: free)
         assert render_device(stack, 50, 100) == expected
+    # A stack that lies on a device of its own is rendered there, whatever room the other one has.
+    elsewhere = copy.copy(stack)
+    elsewhere.layers = stack.layers.to("meta")
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device: needed)
+    assert render_device(elsewhere, 50, 100) == torch.device("meta")
     monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: torch.device("cpu"))
     assert render_device(stack, 50, 100) == torch.device("cpu")
 

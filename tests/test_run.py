@@ -26,6 +26,7 @@ from launcher.console import Status
 from launcher.progress import RunProgress
 
 PACK = Path(__file__).resolve().parent.parent
+PATIENCE = 300  # s: how long a busy machine may take to stop what takes a moment
 SIGNALS = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
 
 
@@ -164,7 +165,7 @@ def test_stopped_in_the_middle_of_a_node(demo):
     process = demo.start(graph)
     read_until(process, "ImageBlur")
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM
     assert rest.strip().endswith("Stopped.")
     assert not list(demo.output.iterdir())
@@ -177,7 +178,7 @@ def test_served_for_the_browser_until_ctrl_c(demo):
     address = urlsplit(process.stdout.readline().strip())
     query = parse_qs(address.query)
     # This is what the browser fetches for such an address.
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
     connection.request("GET", f"/api/workflow_templates/{query['source'][0]}/{query['template'][0]}.json")
     answer = connection.getresponse()
     assert answer.status == 200
@@ -185,7 +186,7 @@ def test_served_for_the_browser_until_ctrl_c(demo):
     assert served["nodes"][5]["widgets_values"] == [5, "fixed"]
     assert len(served["nodes"]) == len(workflow()["nodes"])
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGINT
 
 
@@ -194,7 +195,7 @@ def test_stopped_while_the_server_is_starting(demo):
     process = demo.start(api())
     demo.wait_for_server(process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGINT
 
 
@@ -204,7 +205,7 @@ def test_killed_without_warning_it_takes_the_server_along(demo):
     demo.wait_for_server(process)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while demo.processes():
         assert time.monotonic() < deadline, demo.processes()
         time.sleep(0.05)
@@ -312,7 +313,7 @@ def test_stopped_tests_take_their_server_along(demo):
     process = start_tests(demo.folder, demo.comfyui, str(PACK / "tests" / "test_server_smoke.py"))
     demo.wait_for_server(process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM
 
 

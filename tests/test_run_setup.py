@@ -183,7 +183,7 @@ def test_a_stopped_set_up_leaves_neither_processes_nor_gigabytes(world, signum):
     process = world.start_and_wait_for_pip()
     assert world.processes()
     process.send_signal(signum)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode != 0
     assert not world.processes()
     assert not [path for path in world.cache.glob("py*") if path.is_dir()]
