@@ -25,7 +25,7 @@ from zoom_core import (
 )
 from zoom_core.fit import align_levels, check_fit
 from zoom_core.pairs import pairs
-from zoom_core.seams import fuse
+from zoom_core.seams import feather_seams, fuse
 
 PLACES = [(0.3, 0.6), (0.55, 0.45), (0.68, 0.4), (0.5, 0.5)]
 
@@ -222,6 +222,16 @@ def test_fused_pictures_meet_at_the_closing_step_too():
     assert border_step(tinted, 3) > 0.15 and border_step(tinted, 0) > 0.15
     for outer in range(4):
         assert border_step(fused, outer) < 0.015
+
+
+@pytest.mark.parametrize("name", ["whole 4", "whole 2", "off-centre"])
+def test_seams_have_no_special_level_either(name):
+    geometry = GEOMETRIES[name]
+    images, by = random_levels(geometry), len(geometry) // 2
+    feathered = feather_seams(images.clone(), geometry)
+    again = feather_seams(images.roll(-by, 0), turned(geometry, by)).roll(by, 0)
+    assert (feathered - images).abs().max() > 0.1
+    torch.testing.assert_close(again, feathered, atol=1e-5, rtol=0)
 
 
 def test_a_photograph_is_seen_in_the_levels_before_and_after_it():

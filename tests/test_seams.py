@@ -10,6 +10,7 @@ from scenes import GEOMETRIES, consistent_levels, random_levels
 from benchmarks import measure
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevel, ZoomLevels, blend, downscale, render_image
+from zoom_core.pairs import pair
 from zoom_core.seams import blend_agreeing, feather_seams, fuse
 from zoom_core.stack import ZoomStack
 from zoom_core.view import render_view
@@ -126,6 +127,56 @@ def test_agreeing_details_are_averaged_and_others_kept():
     changed = fine_detail(blend_agreeing(unlike, geometry, "multi-resolution")[1] - unlike[1])
     mixed = fine_detail(blend(unlike, geometry, "multi-resolution")[1] - unlike[1])
     assert changed < 0.15 * mixed
+
+
+def correction(misfit: torch.Tensor, feather: float) -> torch.Tensor:
+    """What feathering adds to a level for a misfit [h, w] with the one around it, as that one's pixels see it."""
+    height, width = misfit.shape
+    geometry = ZoomLevels.uniform(2).resolve(2 * height, 2 * width)
+    layers = torch.zeros(2, 1, geometry.height, geometry.width)
+    pair(geometry, 0).crop(layers[0]).copy_(misfit)
+    return pair(geometry, 0).reduce(feather_seams(layers, geometry, feather)[1])[0]
+
+
+def test_fine_misfits_fade_over_four_pixels_and_colour_over_the_feather():
+    smooth = lambda u: 1 - u * u * (3 - 2 * u)
+    checked = 1.0 - 2 * ((torch.arange(64)[:, None] + torch.arange(96)) % 2)
+    fine = correction(checked, 25.0) * checked
+    expected = smooth((torch.arange(10) / 4).clamp(0, 1))
+    torch.testing.assert_close(fine[:10, 48], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fine[32, -10:].flip(0), expected, atol=1e-3, rtol=0)
+    # A colour over a quarter of each side, whatever the other: half of it is left halfway.
+    colour = correction(torch.ones(64, 96), 25.0)
+    for line in (colour[:, 48], colour[32]):
+        reach = len(line) // 4
+        torch.testing.assert_close(line[:2], torch.ones(2), atol=0.02, rtol=0)
+        assert line[reach // 2 - 1] > 0.5 > line[reach // 2 + 3]
+        assert (line[reach + 4 : len(line) // 2] < 1e-4).all()
+
+
+def test_without_a_feather_nothing_changes():
+    geometry = GEOMETRIES["off-centre"]
+    images = random_levels(geometry)
+    assert torch.equal(feather_seams(images.clone(), geometry, 0.0), images)
+
+
+def test_details_are_averaged_by_how_much_they_are_alike():
+    geometry = ZoomLevels.uniform(2).resolve(128, 128)
+    inset, inside = pair(geometry, 0), (0, slice(8, 56), slice(8, 56))
+    generator = torch.Generator().manual_seed(0)
+    taken = {}
+    for alike in (1.0, 0.98, 0.9, 0.7):
+        own, else_ = torch.randn(2, 1, 64, 64, generator=generator)
+        images = torch.zeros(2, 1, 128, 128)
+        inset.crop(images[0]).copy_(alike * own + (1 - min(alike, 0.999) ** 2) ** 0.5 * else_)
+        images[1] = inset.expand(own)
+        mean, kept = (
+            (inset.reduce(method(images, geometry, "multi-resolution")[1]) - own)[inside]
+            for method in (blend, blend_agreeing)
+        )
+        taken[alike] = float((kept * mean).sum() / (mean * mean).sum())
+    assert taken[1.0] > 0.99 and taken[0.98] > 0.99, "noise of single pixels averages out"
+    assert 0.5 < taken[0.9] < 0.8 and taken[0.7] < 0.05
 
 
 def test_progress_is_told_level_by_level_and_can_stop_the_work():
