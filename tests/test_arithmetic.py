@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,33 +84,48 @@ def test_what_is_kept_between_calls_lives_in_main_memory():
     assert all(tile.block.device.type == "cpu" for tile in tiles)
 
 
-@pytest.mark.parametrize("switch", ["flag", "precision", "setting"])
-def test_reduced_float32_products_are_switched_off_and_on_again(switch):
+SWITCHES = ("flag", "precision", "setting")
+
+
+def test_reduced_float32_products_are_switched_off_and_on_again():
     """Whichever of torch's three ways a program has used; the settings exist without a GPU too."""
     code = """
-import sys, torch
+import os, sys, torch
 from zoom_core.axes import _no_tf32
 
-products, switch = torch.backends.cuda.matmul, sys.argv[1]
-if switch == "flag":
-    products.allow_tf32 = True
-elif switch == "setting":
-    torch.set_float32_matmul_precision("high")
-elif hasattr(products, "fp32_precision"):
-    products.fp32_precision = "tf32"
-else:
-    sys.exit()
-name = "fp32_precision" if hasattr(products, "fp32_precision") else "allow_tf32"
-reduced = getattr(products, name)
-assert reduced in ("tf32", True)
-with _no_tf32():
-    assert getattr(products, name) in ("ieee", False)
-assert getattr(products, name) == reduced
+
+def check(switch):
+    products = torch.backends.cuda.matmul
+    if switch == "flag":
+        products.allow_tf32 = True
+    elif switch == "setting":
+        torch.set_float32_matmul_precision("high")
+    elif hasattr(products, "fp32_precision"):
+        products.fp32_precision = "tf32"
+    else:
+        return
+    name = "fp32_precision" if hasattr(products, "fp32_precision") else "allow_tf32"
+    reduced = getattr(products, name)
+    assert reduced in ("tf32", True), (switch, reduced)
+    with _no_tf32():
+        assert getattr(products, name) in ("ieee", False), (switch, getattr(products, name))
+    assert getattr(products, name) == reduced, (switch, getattr(products, name))
+
+
+first, *others = sys.argv[1:]
+for switch in others:
+    child = os.fork()
+    if not child:
+        first = switch
+        break
+    assert os.waitpid(child, 0)[1] == 0, switch
+check(first)
 """
     root = Path(__file__).resolve().parent.parent
-    # A process of its own: torch remembers which way was used.
-    done = subprocess.run([sys.executable, "-c", code, switch], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    # A process of its own for each: torch remembers which way was used. Importing it takes longer than the rest.
+    for switches in [SWITCHES] if hasattr(os, "fork") else [(switch,) for switch in SWITCHES]:
+        done = subprocess.run([sys.executable, "-c", code, *switches], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("build", [axes.reduction, axes.expansion, axes.block_reduction, axes.block_expansion])

@@ -80,7 +80,7 @@ def test_pixel_consistency_leaves_agreeing_levels_alone(model, monkeypatch):
 
 
 def test_pixel_consistency_changes_sampling_and_needs_the_vae(model, conds):
-    run = lambda **changed: joint(model, *conds, empty_latent("toy", 1), **changed)
+    run = lambda **changed: joint(model, *conds, empty_latent("toy", 1), steps=2, **changed)
     in_pixels = run(consistency="pixel", vae=taesd())
     assert torch.isfinite(in_pixels).all()
     assert difference(in_pixels, run()) > 1e-2
