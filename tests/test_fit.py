@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevels
-from zoom_core.fit import align_levels, check_fit, fit_picture
+from zoom_core.fit import PairFit, align_levels, check_fit, fit_picture
 
 SIZE = 256
 LEVELS = ZoomLevels.uniform(3)
@@ -96,6 +96,38 @@ def test_colours_are_matched_and_do_not_pass_for_motion():
     matched = check_fit(aligned, geometry)
     assert all(abs(c) < 0.003 for fit in matched for c in fit.colour)
     assert aligned[1].std() == pytest.approx(float(pictures()[1].std()), rel=0.03)
+
+
+@pytest.mark.parametrize("contrast, gain", [(0.9, 1 / 0.9), (0.5, 1.25), (1.1, 1 / 1.1), (1.6, 0.8)])
+def test_contrast_is_matched_within_bounds(contrast, gain):
+    """A level much flatter or harsher than the one around it may be meant so, or show something else."""
+    images = 0.5 + 0.5 * (pictures() - 0.5)
+    images[1] = 0.5 + contrast * (images[1] - 0.5)
+    aligned, _, _ = align_levels(images, GEOMETRY, align=False)
+    assert float(aligned[1].std() / images[1].std()) == pytest.approx(gain, rel=0.01)
+    assert float(aligned[1].mean()) == pytest.approx(float(images[1].mean()), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "likeness, aligned, verdict",
+    [
+        (0.951, 0.99, "fits"),
+        (0.949, 0.99, "off"),
+        (0.90, 0.915, "loose"),
+        (0.90, 0.90, "loose"),
+        (0.3, 0.51, "off"),
+        (0.51, 0.51, "loose"),
+        (0.49, 0.49, "does not fit"),
+    ],
+)
+def test_what_is_said_of_a_pair_follows_from_how_alike_it_is(likeness, aligned, verdict):
+    assert PairFit(0, 1, (0.0, 0.0), 1.0, 0.0, (0.0,), likeness, aligned).verdict == verdict
+
+
+def test_a_pixel_is_worth_moving_a_level_for():
+    aligned, geometry, fits = align_levels(pictures([(0, 0), (2, 0), (4, 0)]), GEOMETRY, match_colour=False)
+    assert fits[0].shift == pytest.approx((-1, 0), abs=0.05)
+    assert geometry.insets[0] == pytest.approx((64, 64 + 1, 128, 128), abs=0.05)
 
 
 def test_pictures_of_other_places_are_named_and_left_alone():

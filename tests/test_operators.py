@@ -55,6 +55,19 @@ def test_downscale_sees_a_scene_through_the_coarser_pixel(zoom):
         torch.testing.assert_close(seen[middle], expected[middle], atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("size, count", [(12, 5), (9, 7), (17, 5)])
+def test_downscale_by_a_fraction_is_the_same_gaussian_over_the_footprint(size, count):
+    """The middle pixel's footprint is symmetric: pixels count by how much of them lies inside."""
+    zoom, middle = size / count, size / 2
+    pixel = torch.arange(size, dtype=torch.float64)
+    inside = (torch.minimum(pixel + 1, torch.tensor(middle + zoom / 2)) - (pixel.clamp_min(middle - zoom / 2))).clamp_min(0)
+    weights = inside * torch.exp(-0.5 * ((pixel + 0.5 - middle) / (zoom / 2)) ** 2)
+    weights /= weights.sum()
+    impulses = torch.eye(size, dtype=torch.float64)[:, None, :, None].expand(-1, 1, -1, size)
+    seen = downscale(impulses, count, count)[:, 0, count // 2, count // 2]
+    torch.testing.assert_close(seen, weights)
+
+
 @pytest.mark.parametrize("sizes", [(40, 16), (40, 39), (37, 5), (41, 32), (7, 1), (30, 30)])
 def test_downscale_keeps_constants_and_the_place_of_ramps(sizes):
     size, count = sizes
