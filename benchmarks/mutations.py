@@ -145,7 +145,10 @@ CHANGES = [
         ("((whole - part) // 2 for", "(whole - part for"),
         ("if outwards >= 0:", "if outwards > 0:"),
         ("        return self.project(layers)", "        return layers"),
-        ("origin, length = inset_start + origin * scale, length * scale", "origin, length = inset_start, length * scale"),
+        (
+            "origin, length = inset_start + origin * scale, length * scale",
+            "origin, length = inset_start, length * scale",
+        ),
         ("return self.level % count", "return abs(self.level)"),
         ("weight = None if where is None else where[region]", "weight = None"),
     ),
@@ -210,7 +213,10 @@ CHANGES = [
         ("FADE_START = 2.0", "FADE_START = 4.9"),
         ("FINEST_STEP = 0.5", "FINEST_STEP = 0.1"),
         ("weights += (table[row + 1] - weights)", "weights += 0 * (table[row + 1] - weights)"),
-        ("np.add.at(matrices[number[i], line[i]], index, weights[i])", "matrices[number[i], line[i], index] = weights[i]"),
+        (
+            "np.add.at(matrices[number[i], line[i]], index, weights[i])",
+            "matrices[number[i], line[i], index] = weights[i]",
+        ),
     ),
     *_changes(
         "zoom_core/path.py",
@@ -240,7 +246,10 @@ CHANGES = [
         "zoom_core/view.py",
         _FILMS,
         ("(height - inner_height) // 2, (width - inner_width) // 2", "0, 0"),
-        ("_DENSE * np.array([[cosine, sine], [-sine, cosine]])", "_DENSE * np.array([[cosine, -sine], [sine, cosine]])"),
+        (
+            "_DENSE * np.array([[cosine, sine], [-sine, cosine]])",
+            "_DENSE * np.array([[cosine, -sine], [sine, cosine]])",
+        ),
         ("angle = 0.25 * math.pi * distance", "angle = 0.5 * math.pi * distance"),
         ("np.clip(0.5 * size - distance + 0.5, 0, 1)", "np.clip(0.5 * size - distance + 2.5, 0, 1)"),
         ("scale = min(1.0, 1 / (view.width * across)", "scale = min(0.9, 1 / (view.width * across)"),
@@ -285,7 +294,10 @@ CHANGES = [
         ("return noise / signal if signal > 0 else math.inf", "return sigma"),
         ("return finer * correlation_length", "return correlation_length"),
         ("if (iterative and not main) or", "if iterative or"),
-        ("for held, (low, high) in self._constraints if low <= sigma <= high", "for held, (low, high) in self._constraints"),
+        (
+            "for held, (low, high) in self._constraints if low <= sigma <= high",
+            "for held, (low, high) in self._constraints",
+        ),
     ),
     *_changes(
         "nodes/side_by_side.py",
@@ -302,7 +314,10 @@ CHANGES = [
     *_changes(
         "nodes/layout.py",
         "joint_inputs endless_nodes sampler_failures joint_extras",
-        ("samples = [batch[i : i + 1] for i, batch in enumerate(samples)]", "samples = [batch[:1] for batch in samples]"),
+        (
+            "samples = [batch[i : i + 1] for i, batch in enumerate(samples)]",
+            "samples = [batch[:1] for batch in samples]",
+        ),
         ("torch.ones_like(s[:, :1]) if mask is None", "torch.zeros_like(s[:, :1]) if mask is None"),
         ("if pictures.shape[0] not in (1, count):", "if pictures.shape[0] > count:"),
         ("if not bool(mask[i].any())", "if not bool(mask[i].all())"),

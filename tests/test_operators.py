@@ -60,7 +60,9 @@ def test_downscale_by_a_fraction_is_the_same_gaussian_over_the_footprint(size, c
     """The middle pixel's footprint is symmetric: pixels count by how much of them lies inside."""
     zoom, middle = size / count, size / 2
     pixel = torch.arange(size, dtype=torch.float64)
-    inside = (torch.minimum(pixel + 1, torch.tensor(middle + zoom / 2)) - (pixel.clamp_min(middle - zoom / 2))).clamp_min(0)
+    inside = (
+        torch.minimum(pixel + 1, torch.tensor(middle + zoom / 2)) - (pixel.clamp_min(middle - zoom / 2))
+    ).clamp_min(0)
     weights = inside * torch.exp(-0.5 * ((pixel + 0.5 - middle) / (zoom / 2)) ** 2)
     weights /= weights.sum()
     impulses = torch.eye(size, dtype=torch.float64)[:, None, :, None].expand(-1, 1, -1, size)
