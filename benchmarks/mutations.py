@@ -32,6 +32,12 @@ CHANGES = [
     *_changes(
         "zoom_core/axes.py",
         _OPERATORS,
+        # Sigma of P, its reach, and the centre of rows at the frame's ends.
+        ("sigma = max(math.sqrt(max(axis.zoom**2 - 1, 0) / 4), _NARROWEST)", "sigma = max(axis.zoom / 2, _NARROWEST)"),
+        ("exponent = torch.where(offset.abs() <= reach, -0.5", "exponent = torch.where(offset.abs() <= reach, -0.4"),
+        ("reach = max(_REACH * sigma, 1.0)", "reach = max(sigma, 1.0)"),
+        ("rows[moved] = _centred(exponent[moved], offset[moved], reach / sigma**2)", "pass"),
+        ("for _ in range(60):", "for _ in range(6):"),
         # Sigma of D, at whole and at fractional zooms.
         ("get_gaussian_kernel1d(zoom, zoom / 2,", "get_gaussian_kernel1d(zoom, zoom / 1.8,"),
         ("(offset / (0.5 * axis.zoom)) ** 2", "(offset / (0.55 * axis.zoom)) ** 2"),
@@ -50,20 +56,23 @@ CHANGES = [
         # Expansion.
         ("- 2.5 * distance**2 + 1\n", "- 2.4 * distance**2 + 1\n"),
         ("weight * (1 + beyond)", "weight * (1 - beyond)"),
-        ("torch.linalg.solve((reduction(axis) @ smooth).T, smooth.T).T", "smooth"),
+        ("torch.linalg.solve((down @ smooth).T, smooth.T).T", "smooth"),
         # What the caller's torch is set to.
         ("NEGLIGIBLE = 1e-8", "NEGLIGIBLE = 1e-3"),
         ('else ("allow_tf32", False)', 'else ("allow_tf32", True)'),
         ('("fp32_precision", "ieee")', '("fp32_precision", "tf32")'),
         ("torch.autocast(device.type, enabled=False)", "torch.autocast(device.type, enabled=True)"),
         (
-            'with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):\n        matrix',
-            'with torch.no_grad(), torch.device("cpu"):\n        matrix',
+            'with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):\n        tiles',
+            'with torch.no_grad(), torch.device("cpu"):\n        tiles',
         ),
         (
-            'with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):\n        matrix',
-            "with torch.inference_mode(False), torch.no_grad():\n        matrix",
+            'with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):\n        tiles',
+            "with torch.inference_mode(False), torch.no_grad():\n        tiles",
         ),
+        # Long axes are built in parts.
+        ("reach = _REACH * axis.zoom / 2 + 2", "reach = 2"),
+        ("_FADE = 40", "_FADE = 2"),
     ),
     *_changes(
         "zoom_core/operators.py",
@@ -103,9 +112,11 @@ CHANGES = [
     *_changes(
         "zoom_core/consolidation.py",
         "blending border photograph joint_extras joint_inputs",
-        ("layers = constraint.after_blending(layers)", "pass"),
+        ("levels = constraint.after_rendering(levels)", "pass"),
         ("images = constraint.before_blending(images)", "pass"),
-        ("return render_image(layers, geometry)", "return layers"),
+        ("return render_image(levels, geometry)", "return levels"),
+        ("alone = len(constraints) == 1 and not geometry.closed", "alone = True"),
+        ("gram.diagonal().add_(1e-12", "gram.diagonal().add_(1e-1"),
         ("previous = images if self._rendered is None else self._rendered", "previous = images"),
     ),
     *_changes(
@@ -140,17 +151,19 @@ CHANGES = [
         "photograph joint_extras",
         ("mean.lerp_(gradient, 0.1)", "mean.lerp_(gradient, 0.2)"),
         ("value=-learning_rate / (1 - 0.9**step)", "value=-learning_rate"),
-        ("(target - seen) * weight", "(target - seen)"),
+        ("return difference if term.weight is None else difference * term.weight", "return difference"),
+        ("missing *= chain[0].crop(self._where)", "pass"),
+        (
+            "result[self._level] += (self._picture - result[self._level]) * weight",
+            "result[self._level] = self._picture",
+        ),
+        ("            inside.crop(level).copy_(seen)\n", ""),
         ("antialias=True", "antialias=False"),
         ("((whole - part) // 2 for", "(whole - part for"),
         ("if outwards >= 0:", "if outwards > 0:"),
-        ("        return self.project(layers)", "        return layers"),
-        (
-            "origin, length = inset_start + origin * scale, length * scale",
-            "origin, length = inset_start, length * scale",
-        ),
+        ("missing = inside.crop(correction)", "missing = 0 * inside.crop(correction)"),
         ("return self.level % count", "return abs(self.level)"),
-        ("weight = None if where is None else where[region]", "weight = None"),
+        ("weight = None if self._where is None else self._where[region]", "weight = None"),
     ),
     *_changes(
         "zoom_core/seams.py",

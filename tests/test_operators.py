@@ -66,7 +66,7 @@ def test_downscale_by_a_fraction_is_the_same_gaussian_over_the_footprint(size, c
     weights = inside * torch.exp(-0.5 * ((pixel + 0.5 - middle) / (zoom / 2)) ** 2)
     weights /= weights.sum()
     impulses = torch.eye(size, dtype=torch.float64)[:, None, :, None].expand(-1, 1, -1, size)
-    seen = downscale(impulses, count, count)[:, 0, count // 2, count // 2]
+    seen = downscale(impulses, count, count, "block")[:, 0, count // 2, count // 2]
     torch.testing.assert_close(seen, weights)
 
 
