@@ -144,8 +144,7 @@ def restarts_input() -> io.Int.Input:
         optional=True,
         tooltip=(
             "How many times the middle of the sampling is gone through again from fresh noise, after the levels have "
-            "come to agree. Takes about half of the steps more each time; 1 can help where levels share much, as at "
-            "zoom 2."
+            "come to agree. Takes about half of the steps more each time."
         ),
     )
 
