@@ -134,7 +134,8 @@ def start(folder: Path, *arguments) -> subprocess.Popen:
 
 def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
     (tmp_path / "plain.json").write_text(json.dumps(graph(0)))
-    (tmp_path / "servers.txt").write_text("\n".join(addresses(comfy)) + "  # the same\n")
+    gone = f"127.0.0.1:{free_port()}"
+    (tmp_path / "servers.txt").write_text("\n".join(addresses(comfy)) + f"  # the same\n{gone}\n")
     rows = "".join(f"job <{i}>,plain.json,{i * 7000},24\n" for i in range(4))
     (tmp_path / "jobs.csv").write_text(f"id,workflow,color,width\n{rows}wrong,plain.json,0,0\nagain,plain.json,0,24\n")
     # Two runs at once on one folder.
@@ -142,6 +143,7 @@ def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
     for process in runs:
         output, _ = process.communicate()
         assert process.returncode == 1 and "1 of 6 jobs failed" in output and "Traceback" not in output, output
+        assert f"No ComfyUI answers at http://{gone}; left out" in output
     folders = [path for path in (tmp_path / "out").iterdir() if path.is_dir()]
     assert len(folders) == 4
     with open(tmp_path / "out" / "report.csv", newline="") as file:
@@ -164,6 +166,7 @@ def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
         (["--scheduler", "nonsense"], "--scheduler"),
         (["--scheduler", "tls://127.0.0.1:9"], "needs certificates for TLS: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE"),
         (["--servers", "nowhere.txt"], "--servers: cannot read nowhere.txt"),
+        (["--servers", "{gone}"], "--servers: no ComfyUI answers at any of the addresses"),
         (["--servers", "jobs.csv", "--workers", "2"], "one of --scheduler, --servers and --workers"),
         (["--output", "{jobs}"], "expected a folder to write to"),
     ],
@@ -171,7 +174,9 @@ def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
 def test_places_that_are_not_there_are_told(comfy_path, tmp_path, arguments, complaint):
     (tmp_path / "plain.json").write_text(json.dumps(graph(0)))
     (tmp_path / "jobs.csv").write_text("id,workflow\na,plain.json\n")
-    arguments = [str(tmp_path / "jobs.csv") if part == "{jobs}" else part for part in arguments]
+    (tmp_path / "gone.txt").write_text("127.0.0.1:9\n")
+    places = {"{jobs}": tmp_path / "jobs.csv", "{gone}": tmp_path / "gone.txt"}
+    arguments = [str(places.get(part, part)) for part in arguments]
     output, _ = (process := start(tmp_path, *arguments)).communicate()
     assert process.returncode == 1 and complaint in output and "Traceback" not in output, output
 

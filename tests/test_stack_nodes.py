@@ -9,6 +9,7 @@ import wave
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevel, ZoomLevels
@@ -18,6 +19,7 @@ av = pytest.importorskip("av", reason="needs ComfyUI's packages")
 
 COUNT, SIZE = 4, 128
 ENDS = slice(0, 60), slice(-60, None)
+CORNERS = [(down, across) for down in (slice(0, 12), slice(-12, None)) for across in (slice(0, 12), slice(-12, None))]
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +204,44 @@ def test_a_film_follows_a_drawn_curve_rolls_and_listens(comfy, pictures, sound):
     changes = [np.abs(b - a).mean() for a, b in zip(frames, frames[1:])]
     # Turned by 60 degrees throughout; still in the first half, brought closer in the second.
     assert min(changes[8:]) > 3 * max(changes[:7])
+
+
+def test_frames_go_into_the_formats_that_core_saves(comfy, pictures):
+    """VP9, AV1, animated WebP and PNG show the same frames; an upright preset and a dome come from the same stack."""
+    graph = video_graph(pictures)
+    film = graph["3"]["inputs"]
+
+    def saving(kind: str, **inputs) -> dict:
+        return {"class_type": kind, "inputs": {"images": ["3", 1], "filename_prefix": "other", **inputs}}
+
+    graph |= {
+        "vp9": saving("SaveWEBM", codec="vp9", fps=10.0, crf=12.0),
+        "av1": saving("SaveWEBM", codec="av1", fps=10.0, crf=12.0),
+        "webp": saving("SaveAnimatedWEBP", fps=10.0, lossless=False, quality=90, method="fastest"),
+        "png": saving("SaveImage"),
+        "dome": {"class_type": "ZoomVideoFrames", "inputs": {**film, "width": 128, "height": 128, "fit": "dome"}},
+        "round": save("dome"),
+        "tall": {"class_type": "ZoomVideoFrames", "inputs": {**film, "fps": 2.0, "size": "9:16, 1080 x 1920"}},
+        "upright": save("tall"),
+    }
+    result = comfy.run(graph)
+    frames = [255 * frame for frame in result.images("png")]
+    assert len(frames) == 16
+
+    def decoded(node: str) -> list[np.ndarray]:
+        (path,) = result.files(node)
+        if path.suffix == ".webp":
+            with Image.open(path) as animation:
+                return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
+        with av.open(str(path)) as container:
+            return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+    for node in ("4", "vp9", "av1", "webp"):
+        for made, frame in zip(decoded(node), frames, strict=True):
+            assert 10 * np.log10(255**2 / np.mean((made.astype(float) - frame) ** 2)) > 28, node
+    middle = decoded("round")[8]
+    assert middle[40:88, 40:88].mean() > 40 and max(middle[down, across].mean() for down, across in CORNERS) < 20
+    assert decoded("upright")[0].shape == (1920, 1080, 3)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ LEVELS = {
     "deeper-levels": (7, 256, 4),
     "edit-levels": (6, 256, 4),
     "endless-pictures": (6, 512, 4),
-    "endless-zoom": (8, 256, 4),
+    "endless-zoom": (7, 256, 4),
     "look-and-go-on": (3, 256, 4),
     "photo-to-zoom": (6, 256, 4),
     "pictures-to-zoom": (6, 512, 4),

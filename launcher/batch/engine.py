@@ -12,6 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 from distributed.security import Security
 
-from ..console import Problem
+from ..client import ComfyClient, ServerGone
+from ..console import Problem, say
 from ..installation import PACK
 from ..jobs import Job
 from .film import SHORTEST, FilmPlan, can_be_cut, parts_for, plan_film, submit_film
@@ -69,6 +71,26 @@ def read_servers(path: Path) -> tuple[str, ...]:
     if len(set(servers)) < len(servers):
         raise Problem(f"--servers: an address is in {path.name} twice; a server takes one job at a time.")
     return tuple(servers)
+
+
+def answering(servers: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the servers that answer now; says which are left out. Problem where none answers."""
+
+    def answers(server: str) -> bool:
+        address = urlsplit(server)
+        try:
+            return bool(ComfyClient(address.hostname, address.port).get("/system_stats", timeout=10))
+        except (ServerGone, RuntimeError, ValueError):
+            return False
+
+    with ThreadPoolExecutor(len(servers)) as pool:
+        found = dict(zip(servers, pool.map(answers, servers)))
+    for server in servers:
+        if not found[server]:
+            say(f"No ComfyUI answers at {server}; left out.")
+    if not any(found.values()):
+        raise Problem("--servers: no ComfyUI answers at any of the addresses.")
+    return tuple(server for server in servers if found[server])
 
 
 def worker_environments(installation: dict[str, str], folder: Path, cpu: bool, gpus: int, workers: int | None):

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -37,14 +38,28 @@ def clear_up(output: Path) -> None:
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
-def finished(output: Path, job: Job) -> dict[str, Any]:
-    """The note about a job's finished results; empty when there are none."""
+def folders(output: Path) -> dict[str, list[str]]:
+    """The folders of finished results by what was asked for: digest -> names."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(entry.name for entry in os.scandir(output)):
+        found.setdefault(name.rpartition("-")[2], []).append(name)
+    return found
+
+
+def finished(output: Path, job: Job, known: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """The note about a job's finished results; empty when there are none. `known`: what `folders` gave."""
     # Found by what was asked, so that a job that was renamed is not made again.
-    for folder in sorted(output.glob(f"*-{job.digest}")):
-        note = read_json(folder / NOTE)
-        if note.get("digest") == job.digest and all((folder / name).is_file() for name in note.get("files", [])):
-            return {**note, "folder": folder.name}
+    for name in (folders(output) if known is None else known).get(job.digest, []):
+        if note := _whole(output / name, job.digest):
+            return {**note, "folder": name}
     return {}
+
+
+def _whole(folder: Path, digest: str) -> dict[str, Any]:
+    """The note in a folder of results that is complete, or empty."""
+    note = read_json(folder / NOTE)
+    whole = note.get("digest") == digest and all((folder / name).is_file() for name in note.get("files", []))
+    return note if whole else {}
 
 
 def publish(output: Path, job: Job, outcome: Outcome) -> dict[str, Any]:
@@ -66,20 +81,18 @@ def publish(output: Path, job: Job, outcome: Outcome) -> dict[str, Any]:
         (partial / "job.json").write_text(json.dumps(job.graph, indent=1), "utf-8")
         (partial / NOTE).write_text(json.dumps(note, indent=1), "utf-8")
         partial.chmod(0o755)
-        _put_in_place(partial, output / job.name)
+        _put_in_place(partial, output / job.name, job.digest)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return {**note, **finished(output, job)}
+    return {**note, **_whole(output / job.name, job.digest), "folder": job.name}
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
+def _put_in_place(partial: Path, target: Path, digest: str) -> None:
     try:
         partial.rename(target)
     except OSError:
         # Something of that name is there: another run's results, or what somebody has left of earlier ones.
-        if read_json(target / NOTE).get("digest") and all(
-            (target / f).is_file() for f in read_json(target / NOTE)["files"]
-        ):
+        if _whole(target, digest):
             return
         aside = target.with_name(f".part-{target.name}")
         target.rename(aside)

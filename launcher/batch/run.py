@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from ..console import Status, bar, say
 from ..demo import use_cpu
 from ..installation import Installation
 from ..jobs import Job, read_jobs
-from .engine import Place, connect, read_servers, run_jobs, worker_environments
+from .engine import Place, answering, connect, read_servers, run_jobs, worker_environments
 from .film import can_be_cut
-from .results import clear_up, finished, publish, write_report
+from .results import clear_up, finished, folders, publish, write_report
 
 
 def run_batch(options: argparse.Namespace, installation: Installation) -> int:
@@ -21,7 +22,10 @@ def run_batch(options: argparse.Namespace, installation: Installation) -> int:
     jobs = read_jobs(options.jobs, options.workflow, options.seed)
     clear_up(options.output)
     with tempfile.TemporaryDirectory(prefix="batch-", dir=installation.cache, ignore_cleanup_errors=True) as folder:
-        rows = {job.id: {**finished(options.output, job), "id": job.id, "status": "finished before"} for job in jobs}
+        known = folders(options.output)
+        rows = {
+            job.id: {**finished(options.output, job, known), "id": job.id, "status": "finished before"} for job in jobs
+        }
         todo = {job.digest: job for job in jobs if "digest" not in rows[job.id]}
         if len(todo) < len(jobs):
             say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished or asked for twice; left alone.")
@@ -43,7 +47,7 @@ def _place(options: argparse.Namespace, installation: Installation, folder: Path
     if options.scheduler:
         return Place(scheduler=options.scheduler)
     if options.servers:
-        return Place(servers=read_servers(options.servers), listen=options.listen)
+        return Place(servers=answering(read_servers(options.servers)), listen=options.listen)
     cpu = use_cpu(installation, options.device)
     gpus = 0 if cpu else len(list(Path("/dev").glob("nvidia[0-9]*")))
     environments = worker_environments(installation.as_text(), folder, cpu, gpus, options.workers)
@@ -65,7 +69,7 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
                 say(f"More workers can join at {client.scheduler.address}. Anyone who reaches it can run code here:")
                 say("use it in a network that you trust only, or TLS (docs/batch.md).")
             with Status("Running jobs") as status:
-                workers = len(place.workers or place.servers or client.scheduler_info()["workers"])
+                workers, asked = len(place.workers or place.servers or client.scheduler_info()["workers"]), 0.0
                 for job, outcome in run_jobs(client, jobs, options.segments, workers):
                     done += 1
                     if outcome.error:
@@ -74,7 +78,9 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
                         rows[job.id] |= {"seconds": round(outcome.seconds, 3), "server": outcome.server}
                     else:
                         rows[job.id] = {**publish(options.output, job, outcome), "id": job.id, "status": "finished"}
-                    workers = len(client.scheduler_info()["workers"])
+                    # A round trip to the scheduler: not for every small job.
+                    if time.monotonic() - asked > 1:
+                        workers, asked = len(client.scheduler_info()["workers"]), time.monotonic()
                     text = f"{bar(done / len(jobs))} {done}/{len(jobs)}, {failed} failed, {workers} workers"
                     status.show(text, topic=f"{done * 10 // len(jobs)}")
                 status.finish()
