@@ -188,6 +188,28 @@ def test_an_address_that_is_none_is_quoted(tmp_path, line):
         engine.read_servers(tmp_path / "servers.txt")
 
 
+@SIGNALS
+def test_a_running_scheduler_of_another_version_is_named_before_anything_else(tmp_path):
+    address = f"tcp://127.0.0.1:{free_port()}"
+    code = "import distributed; distributed.__version__ = '2020.1.0'; from dask.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "scheduler", "--host", address, "--no-dashboard"]
+    # What it is asked for is the version that is installed: found here first.
+    installed = tmp_path / "distributed-2020.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: distributed\nVersion: 2020.1.0\n")
+    (installed / "entry_points.txt").write_text("[dask_cli]\nscheduler = distributed.cli.dask_scheduler:main\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+    try:
+        with pytest.raises(Problem, match="the scheduler runs distributed 2020.1.0 .*: use the same versions"):
+            with engine.connect(engine.Place(scheduler=address)):
+                pass
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def test_a_scheduler_of_another_version_is_refused(client):
     found = client.get_versions()
     engine.check_versions(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -111,6 +112,8 @@ def connect(place: Place) -> Iterator[Client]:
             raise Problem(f"--scheduler: expected an address like tcp://127.0.0.1:8786, got {place.scheduler!r:.80}.")
         _check_certificates(place.scheduler)
         try:
+            # Asked before a client is made: the one of this version may not even understand another's answers.
+            check_versions({"scheduler": asyncio.run(_versions(place.scheduler)), "workers": {}})
             client = Client(place.scheduler, timeout=_CONNECT, set_as_default=False)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise Problem(f"--scheduler: no Dask scheduler answers at {place.scheduler}: {error}") from error
@@ -148,6 +151,12 @@ def _check_certificates(address: str) -> None:
             f"--scheduler: {address} needs certificates for TLS: set {', '.join(variables)} (docs/batch.md, Who may "
             "run code)."
         )
+
+
+async def _versions(scheduler: str) -> dict:
+    """What a scheduler runs, as in Client.get_versions()."""
+    async with distributed.rpc(scheduler, connection_args=Security().get_connection_args("client")) as remote:
+        return await remote.versions()
 
 
 def check_versions(found: dict) -> None:
