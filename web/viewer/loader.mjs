@@ -43,7 +43,7 @@ export class Levels {
 
   /** How many levels either side are kept. */
   get around() {
-    const one = this.geometry.width * this.geometry.height * 4 * 1.34;
+    const one = this.geometry.width * this.geometry.height * surface().bytesOfPixel;
     return Math.max(1, Math.min(AROUND, Math.floor((BYTES / one - 1) / 2)));
   }
 
@@ -114,9 +114,8 @@ export class Levels {
       this.keep(entry, blob, version);
       await this.showThumbnail(index, entry, blob, version);
       if (this.distance(index) > this.around) return;
-      const { renderer } = surface();
       const { width, height } = this.geometry;
-      const scale = Math.min(1, renderer.largest / Math.max(width, height));
+      const scale = Math.min(1, surface().largest / Math.max(width, height));
       const smaller = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale) };
       const bitmap = await createImageBitmap(blob, {
         colorSpaceConversion: "none",
@@ -126,7 +125,7 @@ export class Levels {
         bitmap.close();
         return;
       }
-      await this.fill(entry, renderer.picture(bitmap), version);
+      await this.fill(entry, bitmap, version);
     } catch (error) {
       if (this.closed) return;
       entry.missing = true;
@@ -136,13 +135,13 @@ export class Levels {
     }
   }
 
-  fill(entry, picture, version) {
+  fill(entry, bitmap, version) {
+    const picture = { width: bitmap.width, height: bitmap.height, bitmap, texture: null, lods: 0 };
     entry.coming = picture;
-    this.count(picture, 1);
+    this.count(picture);
     return new Promise((resolve) => {
-      entry.stop = resolve;
       surface().fill(picture, () => {
-        if (entry.coming === picture && picture.ready) {
+        if (entry.coming === picture) {
           const before = entry.picture;
           if (before) this.free(before);
           else entry.since = performance.now();
@@ -178,25 +177,25 @@ export class Levels {
     this.kept += data.size;
   }
 
-  count(picture, sign) {
-    const bytes = sign * Math.round(picture.width * picture.height * 4 * 1.34);
-    this.bytes += bytes;
-    surface().account(bytes, this);
+  count(picture) {
+    picture.bytes = picture.width * picture.height * surface().bytesOfPixel;
+    this.bytes += picture.bytes;
+    surface().account(picture.bytes, this);
   }
 
   free(picture) {
-    surface().drop(picture);
-    this.count(picture, -1);
-    picture.free();
+    this.bytes -= picture.bytes;
+    surface().account(-picture.bytes, this);
+    surface().free(picture);
   }
 
   forget(entry) {
-    for (const picture of [entry.picture, entry.coming]) {
-      if (picture) this.free(picture);
-    }
+    const held = [entry.picture, entry.coming];
     entry.picture = entry.coming = null;
     entry.version = 0;
-    entry.stop?.();
+    for (const picture of held) {
+      if (picture) this.free(picture);
+    }
   }
 
   /** Let go of all pictures; what is drawn stays, and looking again brings them back. */

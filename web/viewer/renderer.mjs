@@ -5,21 +5,17 @@
  * 0.5 of its width): halving by [1 3 3 1] / 8 per axis adds just the variance that the larger pixel has more. A step of
  * s pixels between two mipmaps is a mixture of both with the variance s asks for.
  *
- * @typedef {{left: number, top: number, width: number, height: number}} Rect
- * @typedef {{picture: Picture, rect: Rect, opacity: number, base: boolean}} Layer  a picture and the rectangle of its
- *     frame that fills the viewport; base: the outermost one, which has nothing to fade into
- * @typedef {{width: number, height: number, ready: boolean, steps: Generator<void>, free: () => void}} Picture
+ * @typedef {import("./fades.mjs").Picture} Picture
  */
 
-// As in zoom_core/compose.py: a level fades in over this share of its own size, more where the level around it is
-// magnified, but over no more than a share of what is visible around it.
-const FADE = 0.04;
-const RAMP = 0.3;
-const FADE_OF_MARGIN = 0.5;
-const RAMP_OF_MARGIN = 1;
-const RAMP_POWER = 1.5;
-// Pixels uploaded or reduced at a time, so that no frame waits for a large level.
-const SLICE = 1 << 18;
+import { faded } from "./fades.mjs";
+
+// Pixels uploaded, reduced and drawn at a time, so that no frame waits for a large level: the first is a copy; the
+// others are long where the processor draws.
+const COPIED = 1 << 19;
+const REDUCED = 1 << 17;
+const DRAWN = 1 << 16;
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 const VERTEX = `#version 300 es
 void main() {
@@ -96,38 +92,17 @@ void main() {
   color = vec4(clamp(near, 0.0, 1.0) * alpha, alpha);
 }`;
 
-/**
- * A level's edges in the viewport, and the pixels over which it fades in from each: left, right, top, bottom.
- * @param {number} magnified 0 where the level around it has pixels enough, 1 where it is magnified twofold or more
- */
-export function borders(rect, width, height, magnified) {
-  const sizeX = width / rect.width;
-  const sizeY = height / rect.height;
-  const left = -rect.left * sizeX;
-  const top = -rect.top * sizeY;
-  const edges = [left, left + sizeX, top, top + sizeY];
-  const margins = [left, width - left - sizeX, top, height - top - sizeY];
-  const rises = margins.map((margin, i) => {
-    const size = i < 2 ? sizeX : sizeY;
-    const room = Math.max(margin, 0);
-    const fade = Math.min(FADE * size, FADE_OF_MARGIN * room);
-    return fade + (Math.min(RAMP * size, RAMP_OF_MARGIN * room) - fade) * magnified;
-  });
-  return { edges, rises };
-}
-
-/** 0 where a pixel of the viewport holds a pixel of the picture or more, 1 where it holds half of one or less. */
-function magnification({ picture, rect }, width) {
-  const u = Math.min(Math.max(-Math.log2((rect.width * picture.width) / width), 0), 1);
-  return u * u * (3 - 2 * u);
-}
-
 export class WebGLRenderer {
   /** @param {() => void} onChange called when the context is lost or back: all pictures have to be made anew */
   constructor(onChange) {
     this.canvas = document.createElement("canvas");
-    const gl = this.canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false });
+    // A view at rest may be drawn in several frames.
+    const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
+    const gl = this.canvas.getContext("webgl2", options);
     if (!gl) throw new Error("no WebGL2");
+    const named = gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER;
+    /** Whether the processor draws in place of a graphics card. */
+    this.slow = SOFTWARE.test(gl.getParameter(named));
     this.gl = gl;
     this.lost = false;
     this.canvas.addEventListener("webglcontextlost", (event) => {
@@ -153,67 +128,59 @@ export class WebGLRenderer {
     this.framebuffer = gl.createFramebuffer();
     this.largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
+    gl.clearColor(0, 0, 0, 1);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   }
 
-  /**
-   * A level's picture; `steps` does the work in slices, one a call, and closes the bitmap at the end.
-   * @param {ImageBitmap} bitmap @returns {Picture}
-   */
-  picture(bitmap) {
-    const { width, height } = bitmap;
-    const gl = this.gl;
+  /** Gives a picture its texture, in slices, one a step. @param {Picture} picture */
+  *upload(picture) {
+    const { gl } = this;
+    const { bitmap, width, height } = picture;
     const texture = gl.createTexture();
     const lods = Math.floor(Math.log2(Math.max(width, height)));
-    const picture = {
-      width,
-      height,
-      texture,
-      lods,
-      ready: false,
-      steps: this.fill(bitmap, texture, lods, () => {
-        picture.ready = true;
-      }),
-      free: () => {
-        picture.ready = false;
-        bitmap.close();
-        gl.deleteTexture(texture);
-      },
-    };
-    return picture;
+    let whole = false;
+    try {
+      gl.bindTexture(gl.TEXTURE_2D, texture);
+      gl.texStorage2D(gl.TEXTURE_2D, lods + 1, gl.RGBA8, width, height);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_NEAREST);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
+      const rows = Math.max(1, Math.floor(COPIED / width));
+      for (let row = 0; row < height; row += rows) {
+        gl.bindTexture(gl.TEXTURE_2D, texture);
+        gl.pixelStorei(gl.UNPACK_SKIP_ROWS, row);
+        const count = Math.min(rows, height - row);
+        gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, width, count, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+        gl.pixelStorei(gl.UNPACK_SKIP_ROWS, 0);
+        yield* this.settled();
+      }
+      for (let lod = 1; lod <= lods; lod++) {
+        const size = [Math.max(1, width >> lod), Math.max(1, height >> lod)];
+        const lines = Math.max(1, Math.floor(REDUCED / size[0]));
+        for (let line = 0; line < size[1]; line += lines) {
+          this.reduce(texture, lod, size, [width, height], line, Math.min(lines, size[1] - line));
+          // The small ones are made in one go.
+          if (size[0] * size[1] >= REDUCED / 4) yield* this.settled();
+        }
+      }
+      gl.bindTexture(gl.TEXTURE_2D, texture);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_BASE_LEVEL, 0);
+      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, lods);
+      whole = true;
+    } finally {
+      if (whole) Object.assign(picture, { texture, lods });
+      else gl.deleteTexture(texture);
+    }
   }
 
-  *fill(bitmap, texture, lods, done) {
-    const gl = this.gl;
-    const { width, height } = bitmap;
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.texStorage2D(gl.TEXTURE_2D, lods + 1, gl.RGBA8, width, height);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_NEAREST);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
-    const rows = Math.max(1, Math.floor(SLICE / width));
-    for (let row = 0; row < height; row += rows) {
-      gl.bindTexture(gl.TEXTURE_2D, texture);
-      gl.pixelStorei(gl.UNPACK_SKIP_ROWS, row);
-      const count = Math.min(rows, height - row);
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, width, count, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
-      gl.pixelStorei(gl.UNPACK_SKIP_ROWS, 0);
-      yield;
-    }
-    bitmap.close();
-    for (let lod = 1; lod <= lods; lod++) {
-      const size = [Math.max(1, width >> lod), Math.max(1, height >> lod)];
-      const lines = Math.max(1, Math.floor(SLICE / size[0]));
-      for (let line = 0; line < size[1]; line += lines) {
-        this.reduce(texture, lod, size, [width, height], line, Math.min(lines, size[1] - line));
-        // The small ones are made in one go.
-        if (size[0] * size[1] >= SLICE / 8) yield;
-      }
-    }
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_BASE_LEVEL, 0);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, lods);
-    done();
+  /** Until what was asked for is done: reading a picture before would make the page wait. */
+  *settled() {
+    const { gl } = this;
+    const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+    do yield;
+    while (gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED);
+    gl.deleteSync(sync);
   }
 
   /** Lines of mipmap `lod` from the one before it. */
@@ -241,37 +208,47 @@ export class WebGLRenderer {
   }
 
   /**
+   * Draws in bands, one a step: all at once where a graphics card does it.
    * @param {CanvasRenderingContext2D} context of the viewer's canvas, width x height pixels
-   * @param {Layer[]} layers outermost first
+   * @param {import("./fades.mjs").Layer[]} layers outermost first, with textures
    * @param {boolean} fine cubic interpolation, for a view at rest
    */
-  draw(context, width, height, layers, fine) {
-    const gl = this.gl;
-    const canvas = this.canvas;
+  *draw(context, width, height, layers, fine) {
+    const { canvas } = this;
     if (canvas.width < width || canvas.height < height) {
       canvas.width = Math.max(canvas.width, width);
       canvas.height = Math.max(canvas.height, height);
     }
+    const placed = faded(layers, width, height);
+    const rows = this.slow ? Math.ceil(DRAWN / width) : height;
+    for (let row = 0; row < height; row += rows) {
+      this.band(width, height, placed, fine, row, Math.min(row + rows, height));
+      if (this.slow) yield* this.settled();
+    }
+    context.globalCompositeOperation = "copy";
+    context.drawImage(canvas, 0, canvas.height - height, width, height, 0, 0, width, height);
+  }
+
+  /** The rows from `low` to `high`, counted from below. */
+  band(width, height, layers, fine, low, high) {
+    const { gl } = this;
     const { handle, at } = fine ? this.fineProgram : this.fastProgram;
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, 0, width, height);
     gl.enable(gl.SCISSOR_TEST);
-    gl.scissor(0, 0, width, height);
-    gl.clearColor(0, 0, 0, 1);
-    gl.clear(gl.COLOR_BUFFER_BIT);
     gl.enable(gl.BLEND);
     gl.useProgram(handle);
     gl.uniform1i(at.source, 0);
     gl.uniform2f(at.viewport, width, height);
-    for (const [i, { picture, rect, opacity, base }] of layers.entries()) {
-      const magnified = i ? magnification(layers[i - 1], width) : 0;
-      const { edges, rises } = borders(rect, width, height, magnified);
-      const low = [Math.floor(edges[0]) - 1, Math.floor(height - edges[3]) - 1];
-      const high = [Math.ceil(edges[1]) + 1, Math.ceil(height - edges[2]) + 1];
-      const from = low.map((value) => Math.max(value, 0));
-      const to = [Math.min(high[0], width), Math.min(high[1], height)];
-      if (to[0] <= from[0] || to[1] <= from[1]) continue;
-      gl.scissor(from[0], from[1], to[0] - from[0], to[1] - from[1]);
+    gl.scissor(0, low, width, high - low);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    for (const { picture, rect, opacity, edges, rises, power } of layers) {
+      const left = Math.max(Math.floor(edges[0]) - 1, 0);
+      const bottom = Math.max(Math.floor(height - edges[3]) - 1, low);
+      const wide = Math.min(Math.ceil(edges[1]) + 1, width) - left;
+      const tall = Math.min(Math.ceil(height - edges[2]) + 1, high) - bottom;
+      if (wide <= 0 || tall <= 0) continue;
+      gl.scissor(left, bottom, wide, tall);
       const step = Math.sqrt((rect.width * picture.width * rect.height * picture.height) / (width * height));
       const lod = Math.min(Math.max(0, Math.floor(Math.log2(step))), picture.lods);
       // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,
@@ -281,68 +258,13 @@ export class WebGLRenderer {
       gl.bindTexture(gl.TEXTURE_2D, picture.texture);
       gl.uniform4f(at.rect, rect.left, rect.top, rect.width, rect.height);
       gl.uniform4f(at.edge, ...edges);
-      gl.uniform4f(at.rise, ...(base ? [0, 0, 0, 0] : rises));
+      gl.uniform4f(at.rise, ...rises);
       gl.uniform1f(at.lod, lod);
       gl.uniform1f(at.coarse, coarse);
       gl.uniform1f(at.opacity, opacity);
-      gl.uniform1f(at.power, 1 + (RAMP_POWER - 1) * magnified);
+      gl.uniform1f(at.power, power);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     }
-    context.globalCompositeOperation = "copy";
-    context.drawImage(canvas, 0, canvas.height - height, width, height, 0, 0, width, height);
-  }
-}
-
-/** The same with the browser's own scaling, where there is no WebGL2. */
-export class FlatRenderer {
-  constructor() {
-    this.largest = 4096;
-    this.lost = false;
-  }
-
-  /** @param {ImageBitmap} bitmap @returns {Picture} */
-  picture(bitmap) {
-    const picture = {
-      width: bitmap.width,
-      height: bitmap.height,
-      bitmap,
-      ready: false,
-      steps: (function* once() {
-        picture.ready = true;
-      })(),
-      free: () => {
-        picture.ready = false;
-        bitmap.close();
-      },
-    };
-    return picture;
-  }
-
-  draw(context, width, height, layers) {
-    context.globalCompositeOperation = "source-over";
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, width, height);
-    context.imageSmoothingQuality = "high";
-    for (const { picture, rect, opacity } of layers) {
-      const left = Math.max(rect.left, 0);
-      const top = Math.max(rect.top, 0);
-      const right = Math.min(rect.left + rect.width, 1);
-      const bottom = Math.min(rect.top + rect.height, 1);
-      if (right <= left || bottom <= top) continue;
-      context.globalAlpha = opacity;
-      context.drawImage(
-        picture.bitmap,
-        left * picture.width,
-        top * picture.height,
-        (right - left) * picture.width,
-        (bottom - top) * picture.height,
-        ((left - rect.left) / rect.width) * width,
-        ((top - rect.top) / rect.height) * height,
-        ((right - left) / rect.width) * width,
-        ((bottom - top) / rect.height) * height,
-      );
-    }
-    context.globalAlpha = 1;
   }
 }
 

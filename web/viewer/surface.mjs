@@ -1,62 +1,139 @@
 /**
- * What all viewers of a page share: one renderer, one queue for the work of filling pictures, one limit of memory.
+ * What all viewers of a page share: who draws, one queue for work that takes several frames, one limit of memory.
+ *
+ * A graphics card draws all. Where the processor draws in its place, a view in motion is left to the browser's own
+ * scaling, and WebGL draws it when it rests; without WebGL2 the browser's scaling draws both.
+ *
+ * @typedef {import("./fades.mjs").Picture} Picture
+ * @typedef {import("./fades.mjs").Layer} Layer
+ * @typedef {{steps: Iterator<void>, pictures: Picture[], done: () => void}} Job
  */
 
-import { FlatRenderer, WebGLRenderer } from "./renderer.mjs";
+import { drawFlat } from "./flat.mjs";
+import { WebGLRenderer } from "./renderer.mjs";
 
 // Bytes of pictures kept by all viewers together; the ones that were looked at longest ago give theirs back.
 const BUDGET = 384 << 20;
+const LARGEST_BITMAP = 8192;
 
 class Surface {
   constructor() {
+    /** @type {Set<import("./loader.mjs").Levels>} */
     this.viewers = new Set();
+    /** @type {Job[]} */
     this.queue = [];
+    this.frame = 0;
     this.bytes = 0;
-    this.flat = new FlatRenderer();
-    this.webgl = null;
+    /** @type {WebGLRenderer | null} */
+    this.renderer = null;
     try {
-      this.webgl = new WebGLRenderer(() => this.changed());
+      this.renderer = new WebGLRenderer(() => this.changed());
     } catch {
       // Without WebGL2 the browser's own scaling draws.
     }
   }
 
-  /** The renderer of the moment: WebGL2, or 2D where there is none or its context is lost. */
-  get renderer() {
-    return this.webgl && !this.webgl.lost ? this.webgl : this.flat;
+  /** WebGL, while there is one. */
+  get webgl() {
+    return this.renderer?.lost ? null : this.renderer;
+  }
+
+  /** WebGL where it is quick enough for a view in motion. */
+  get quick() {
+    return this.webgl?.slow ? null : this.webgl;
+  }
+
+  get largest() {
+    return this.webgl?.largest ?? LARGEST_BITMAP;
+  }
+
+  /** Bytes that a pixel of a picture takes: bitmap, texture with mipmaps, or both. */
+  get bytesOfPixel() {
+    return this.quick ? 5.4 : this.webgl ? 9.4 : 4;
   }
 
   changed() {
-    this.queue = [];
+    for (const job of this.queue.splice(0)) job.done();
     for (const viewer of this.viewers) viewer.onRenderer();
   }
 
-  /** Fill a picture, a slice a frame, then call `done`. */
+  /** Make a picture ready to be drawn in motion, then call `done`. */
   fill(picture, done) {
-    this.queue.push({ picture, done });
-    if (this.queue.length === 1) this.next();
+    this.run(this.filled(picture), [picture], done);
   }
 
-  next() {
-    requestAnimationFrame(() => {
-      const job = this.queue[0];
-      if (!job) return;
-      if (job.picture.steps.next().done) {
-        this.queue.shift();
+  *filled(picture) {
+    if (!this.quick) return;
+    yield* this.quick.upload(picture);
+    picture.bitmap.close();
+    picture.bitmap = null;
+  }
+
+  /** @param {Layer[]} layers outermost first */
+  draw(context, width, height, layers) {
+    if (this.quick && layers.every(({ picture }) => picture.texture)) {
+      this.quick.draw(context, width, height, layers, false).next();
+    } else {
+      drawFlat(context, width, height, layers, false);
+    }
+  }
+
+  /** Draw as exactly as can be, which may take several frames, then call `done`. @returns {Job} for `drop` */
+  drawExactly(context, width, height, layers, done) {
+    return this.run(this.exactly(context, width, height, layers), layers.map(({ picture }) => picture), done);
+  }
+
+  *exactly(context, width, height, layers) {
+    if (!this.webgl) {
+      drawFlat(context, width, height, layers, true);
+      return;
+    }
+    for (const { picture } of layers) {
+      if (!picture.texture) yield* this.webgl.upload(picture);
+    }
+    yield* this.webgl.draw(context, width, height, layers, true);
+  }
+
+  /** One step a frame. @returns {Job} */
+  run(steps, pictures, done) {
+    const job = { steps, pictures, done };
+    // What is quick needs no turn.
+    if (steps.next().done) {
+      done();
+      return job;
+    }
+    this.queue.push(job);
+    this.wait();
+    return job;
+  }
+
+  wait() {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      const [job] = this.queue;
+      if (job?.steps.next().done) {
+        this.drop(job);
         job.done();
       }
-      if (this.queue.length) this.next();
+      if (this.queue.length) this.wait();
     });
   }
 
-  /** Stop filling a picture that is not wanted any more. */
-  drop(picture) {
-    // The first one goes by itself: its steps are over with the next frame.
-    this.queue = this.queue.filter((job, i) => i === 0 || job.picture !== picture);
-    if (this.queue[0]?.picture === picture) {
-      picture.steps.return();
-      this.queue[0].done = nothing;
+  /** Leave a job as it is. */
+  drop(job) {
+    job.steps.return();
+    this.queue = this.queue.filter((other) => other !== job);
+  }
+
+  /** Give back what a picture holds; work on it is over. */
+  free(picture) {
+    for (const job of this.queue.filter(({ pictures }) => pictures.includes(picture))) {
+      this.drop(job);
+      job.done();
     }
+    picture.bitmap?.close();
+    this.renderer?.gl.deleteTexture(picture.texture);
+    picture.bitmap = picture.texture = null;
   }
 
   /** Count a viewer's memory; where all hold too much, others let go of theirs. */
@@ -73,8 +150,7 @@ class Surface {
   }
 }
 
-function nothing() {}
-
+/** @type {Surface | null} */
 let shared = null;
 
 /** @returns {Surface} */

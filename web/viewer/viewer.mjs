@@ -21,7 +21,7 @@ import { surface } from "./surface.mjs";
 import { magnification, t } from "./words.mjs";
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
-// A view that stood this long (ms) is drawn once more, with the better interpolation.
+// A view that stood this long (ms) is drawn once more, exactly.
 const REST = 140;
 // Of a place, in an address: a fraction of a pixel.
 const DIGITS = 7;
@@ -45,7 +45,8 @@ export class Viewer {
     this.frame = 0;
     this.before = 0;
     this.movedAt = 0;
-    this.isFine = false;
+    /** What was, or is being, drawn exactly: its layers, its job, whether it is done. */
+    this.exact = null;
     this.build();
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     this.observer = new ResizeObserver(() => this.resize());
@@ -164,7 +165,7 @@ export class Viewer {
     this.rail?.element.remove();
     this.stack = this.levels = this.rail = this.previewed = null;
     this.note = "";
-    this.drawn = false;
+    this.forgetExact();
     this.failed = 0;
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
@@ -197,7 +198,7 @@ export class Viewer {
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
-      this.drawn = false;
+      this.forgetExact();
     }
     this.flight.resize(width, height);
     this.changed();
@@ -205,7 +206,6 @@ export class Viewer {
 
   /** Something is different: draw with the next frame. */
   changed() {
-    this.isFine = false;
     this.movedAt = performance.now();
     delete this.root.dataset.rest;
     if (!this.frame && this.levels) {
@@ -223,48 +223,57 @@ export class Viewer {
     const moved = this.flight.step(seconds);
     if (moved) this.movedAt = now;
     if (this.flight.place.level !== level || moved) this.levels.look(this.flight.place.level);
-    const rested = !moved && now - this.movedAt > REST;
-    const fading = this.draw(now, rested);
+    const { layers, pictures, fading } = this.layers(now);
+    if (!this.exact || !same(this.exact.layers, layers)) this.draw(layers);
     this.read();
-    if (moved || fading || !rested) this.frame = requestAnimationFrame((next) => this.tick(next));
-    else this.rest();
+    if (moved || fading || now - this.movedAt <= REST) this.frame = requestAnimationFrame((next) => this.tick(next));
+    else if (pictures && !this.exact) this.drawExactly(layers);
+    else if (this.exact?.done ?? true) this.rest();
   }
 
-  /** Draws what there is; gives whether something is still fading in. */
-  draw(now, fine) {
+  draw(layers) {
+    this.forgetExact();
+    if (layers.length) surface().draw(this.context, this.canvas.width, this.canvas.height, layers);
+  }
+
+  drawExactly(layers) {
+    const exact = { layers, done: false, job: null };
+    this.exact = exact;
     const { width, height } = this.canvas;
-    const parts = this.geometry.parts(this.flight.place, width, height);
+    exact.job = surface().drawExactly(this.context, width, height, layers, () => {
+      exact.done = true;
+      this.rest();
+    });
+  }
+
+  forgetExact() {
+    if (this.exact?.job) surface().drop(this.exact.job);
+    this.exact = null;
+  }
+
+  /** What there is to draw, outermost first; whether it is pictures, and whether some are still fading in. */
+  layers(now) {
+    const parts = this.geometry.parts(this.flight.place, this.canvas.width, this.canvas.height);
     const found = parts.map(({ level, rect }) => ({ level, rect, ...this.levels.get(level, now) }));
-    const first = found.findIndex(({ picture }) => picture);
     const busy = found.some(({ level, picture }) => !picture && this.levels.awaits(level));
     this.stage.setAttribute("aria-busy", String(busy));
-    // Until the outermost picture is there, its thumbnail stands for it.
-    if (first !== 0 && this.standIn(found)) return false;
-    if (first < 0) return false;
-    const layers = found.slice(first).filter(({ picture }) => picture);
-    layers[0].opacity = this.drawn ? layers[0].opacity : Math.max(layers[0].opacity, 0.01);
-    const fading = layers.some(({ opacity }) => opacity < 1);
-    const opaque = layers.map((layer, i) => ({ ...layer, opacity: i ? layer.opacity : 1, base: i === 0 }));
-    surface().renderer.draw(this.context, width, height, opaque, fine && !fading);
-    this.drawn = true;
-    this.isFine = fine && !fading;
+    // Until the outermost picture is there, thumbnails stand for all.
+    const thumbnails = found[0].picture ? [] : this.thumbnails(found);
+    if (thumbnails.length) return { layers: thumbnails, pictures: false, fading: false };
+    const layers = found.filter(({ picture }) => picture);
+    if (!layers.length) return { layers, pictures: false, fading: false };
+    layers[0].opacity = 1;
     if (!this.failed) this.say(this.note, Boolean(this.note));
-    return fading;
+    return { layers, pictures: true, fading: layers.some(({ opacity }) => opacity < 1) };
   }
 
-  /** Thumbnails in place of pictures that are not there. */
-  standIn(found) {
-    const layers = found
-      .map(({ level, rect }) => ({ rect, thumbnail: this.rail.thumbnail(this.geometry.picture(level)) }))
-      .filter(({ thumbnail }) => thumbnail)
-      .map(({ rect, thumbnail }) => ({
-        rect,
-        opacity: 1,
-        picture: { bitmap: thumbnail, width: thumbnail.width, height: thumbnail.height },
-      }));
-    if (!layers.length) return false;
-    surface().flat.draw(this.context, this.canvas.width, this.canvas.height, layers);
-    return true;
+  thumbnails(found) {
+    return found.flatMap(({ level, rect }) => {
+      const bitmap = this.rail.thumbnail(this.geometry.picture(level));
+      if (!bitmap) return [];
+      const picture = { bitmap, width: bitmap.width, height: bitmap.height, texture: null, lods: 0 };
+      return [{ rect, opacity: 1, picture }];
+    });
   }
 
   /** Where the view is, in words and on the rail. */
@@ -411,6 +420,15 @@ function setIcon(element, icon) {
 function setLabel(element, key) {
   element.title = t(key);
   element.setAttribute("aria-label", t(key));
+}
+
+/** Whether layers show the same. */
+function same(layers, others) {
+  return layers.length === others.length && layers.every(({ picture, rect, opacity }, i) => {
+    const other = others[i];
+    return picture === other.picture && opacity === other.opacity && rect.left === other.rect.left &&
+      rect.top === other.rect.top && rect.width === other.rect.width && rect.height === other.rect.height;
+  });
 }
 
 /** Write words where they changed; a document's layout is not disturbed by the same words again. */
