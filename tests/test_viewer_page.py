@@ -16,7 +16,7 @@ from viewer_pages import browser, picture_stack, watched, write_page
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
 from zoom_core.page import bundle, page
 from zoom_core.path import CameraPath
-from zoom_core.view import render_view
+from zoom_core.view import StackRenderer, render_view
 from zoom_core.web_levels import describe
 
 pytestmark = pytest.mark.browser
@@ -60,11 +60,15 @@ def opened(chromium, address):
     assert problems == []
 
 
-def seen(tab) -> np.ndarray:
-    """What the viewer has drawn, [H, W, 3] in 0..1."""
-    data = tab.evaluate("document.querySelector('.zs-stage canvas').toDataURL('image/png')")
-    picture = Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB")
+def decoded(address: str) -> np.ndarray:
+    """The picture in a data URL, [H, W, 3] in 0..1."""
+    picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB")
     return np.asarray(picture, np.float32) / 255
+
+
+def seen(tab) -> np.ndarray:
+    """What the viewer has drawn."""
+    return decoded(tab.evaluate("document.querySelector('.zs-stage canvas').toDataURL('image/png')"))
 
 
 def until(tab, condition: str, argument=None):
@@ -122,15 +126,35 @@ def zoom_of(tab) -> float:
     return level + t
 
 
-@pytest.mark.parametrize(("quality", "most"), [(100, 2), (95, 3)])
-def test_the_picture_is_what_render_view_gives(chromium, stack, tmp_path, quality, most):
+# Who draws: WebGL in software says so by its name, and is then used for views at rest only.
+WITHOUT_WEBGL = """
+const own = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+    return kind === "webgl2" ? null : own.call(this, kind, ...more); };
+"""
+CARD = """
+const own = WebGL2RenderingContext.prototype.getParameter;
+WebGL2RenderingContext.prototype.getParameter = function (name) {
+    return name === 0x9246 ? "A graphics card" : own.call(this, name); };
+"""
+DRAWERS = {"processor": "", "card": CARD, "browser": WITHOUT_WEBGL}
+ZOOMS = (0, 0.2, 0.5, 0.97, 1, 1.4, 2.3, 3.05, 4.6, 5)
+
+
+def go_to_zoom(tab, path: CameraPath, zoom: float) -> None:
+    view = path.view(zoom)
+    go(tab, view.level, zoom - view.level, view.left + view.width / 2, view.top + view.height / 2)
+
+
+@pytest.mark.parametrize(("drawer", "quality", "most"), [("processor", 100, 2), ("card", 100, 2), ("processor", 95, 3)])
+def test_the_picture_is_what_render_view_gives(chromium, stack, tmp_path, drawer, quality, most):
     """In steps of 255. These pictures are as saturated as any: WebP alone takes up to 1.6 of the second limit."""
     tab = chromium.new_page(viewport={"width": 900, "height": 640})
+    tab.add_init_script(DRAWERS[drawer])
     tab.goto(write_page(tmp_path / "views.html", stack, quality))
     path = CameraPath(stack.geometry)
-    for zoom in (0, 0.2, 0.5, 0.97, 1, 1.4, 2.3, 3.05, 4.6, 5):
-        view = path.view(zoom)
-        go(tab, view.level, zoom - view.level, view.left + view.width / 2, view.top + view.height / 2)
+    for zoom in ZOOMS:
+        go_to_zoom(tab, path, zoom)
         found = seen(tab)
         expected = render_view(stack, zoom, *found.shape[:2]).movedim(0, -1).numpy()
         assert abs(found - expected).mean() <= most / 255, zoom
@@ -138,6 +162,57 @@ def test_the_picture_is_what_render_view_gives(chromium, stack, tmp_path, qualit
         other = render_view(stack, (zoom + 0.3) % 5, *found.shape[:2]).movedim(0, -1).numpy()
         assert abs(found - other).mean() > 4 / 255, zoom
     tab.close()
+
+
+@pytest.mark.parametrize(("drawer", "most", "share"), [("processor", 2, 0.5), ("card", 2, 0.5), ("browser", 4, 0.75)])
+def test_fine_detail_fades_in_where_levels_are_magnified(chromium, tmp_path, drawer, most, share):
+    """As the ramp of the renderer: without it, a square of fine detail would begin at the next level's border."""
+    small = picture_stack(size=512)
+    tab = chromium.new_page(viewport={"width": 640, "height": 640})
+    tab.add_init_script(DRAWERS[drawer])
+    tab.goto(write_page(tmp_path / "small.html", small, 100))
+    path = CameraPath(small.geometry)
+    for zoom in (0.6, 0.75, 2.6, 2.75):
+        go_to_zoom(tab, path, zoom)
+        found = seen(tab)
+        height, width = found.shape[:2]
+        with_ramp, without = (
+            StackRenderer(small, height, width, ramp=ramp).render(zoom).movedim(0, -1).numpy() for ramp in (0.3, 0)
+        )
+        assert abs(found - with_ramp).mean() <= most / 255, zoom
+        # Where the ramp changes the picture, the viewer has it.
+        ramped = abs(with_ramp - without).max(-1) > 8 / 255
+        assert ramped.mean() > 0.01, zoom
+        assert abs(found - with_ramp)[ramped].mean() < share * abs(found - without)[ramped].mean(), zoom
+    tab.close()
+
+
+@pytest.mark.parametrize("drawer", DRAWERS)
+def test_in_motion_the_picture_is_much_the_same(chromium, address, stack, drawer):
+    tab = chromium.new_page(viewport={"width": 700, "height": 500})
+    tab.add_init_script(DRAWERS[drawer])
+    problems = watched(tab)
+    tab.goto(address)
+    tab.wait_for_selector(STILL)
+    path = CameraPath(stack.geometry)
+    go_to_zoom(tab, path, 1)
+    for zoom in (1.3, 1.6, 1.9):
+        view = path.view(zoom)
+        place = (view.level, zoom - view.level, view.left + view.width / 2, view.top + view.height / 2)
+        # The second frame after the view has changed; at rest it would be drawn again.
+        picture = tab.evaluate(
+            """async (hash) => {
+                location.hash = hash;
+                for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+                return document.querySelector(".zs-stage canvas").toDataURL("image/png");
+            }""",
+            "#at=" + ",".join(str(value) for value in place),
+        )
+        found = decoded(picture)
+        expected = render_view(stack, zoom, *found.shape[:2]).movedim(0, -1).numpy()
+        assert abs(found - expected).mean() < 6 / 255, zoom
+    tab.close()
+    assert problems == []
 
 
 def test_no_step_shows_where_levels_change(opened, stack):
@@ -273,22 +348,6 @@ def test_a_lost_context_comes_back_and_2d_draws_meanwhile(opened, stack):
     opened.wait_for_timeout(1500)
     opened.wait_for_selector(STILL)
     assert abs(seen(opened) - second).mean() <= 3 / 255
-
-
-def test_without_webgl_the_picture_is_much_the_same(chromium, address, stack):
-    tab = chromium.new_page(viewport={"width": 700, "height": 500})
-    tab.add_init_script(
-        "const own = HTMLCanvasElement.prototype.getContext;"
-        "HTMLCanvasElement.prototype.getContext = function (kind, ...more) {"
-        "  return kind === 'webgl2' ? null : own.call(this, kind, ...more); };"
-    )
-    problems = watched(tab)
-    tab.goto(address)
-    tab.wait_for_selector(STILL)
-    found = seen(tab)
-    assert abs(found - render_view(stack, 0, *found.shape[:2]).movedim(0, -1).numpy()).mean() < 6 / 255
-    tab.close()
-    assert problems == []
 
 
 def test_fingers_drag_and_pinch_on_a_phone(chromium, address):
