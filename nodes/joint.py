@@ -22,7 +22,8 @@ from ..zoom_core import ZoomGuide, ZoomLevels, render_noise
 from . import side_by_side
 from .agreement import Agreement, Anchor, JointSettings, anchors_of_kept, kept_parts
 from .conditioning import LevelCut
-from .layout import as_images, check_latent, held_levels, level_mask, resolve
+from .layout import as_images, check_latent, held_levels, level_mask, resolve, strip_columns
+from .live import LevelPreviews, announce
 from .spaces import LatentSpace, PixelSpace
 
 WRAPPER_KEY = "zoom_stack"
@@ -131,17 +132,21 @@ class JointGuider(comfy.samplers.CFGGuider):
                 f"{name} has {len(given)} entries, levels has {count}: give 1" + (f" or {count}." if count > 1 else ".")
             )
 
-    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
+    def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None, *args, **kwargs):
         check_latent(latent_image, len(self._levels))
         if not torch.isfinite(latent_image).all():
             raise ValueError("latent_image holds NaN or infinite values: something before the sampler went wrong.")
         if not torch.isfinite(sigmas).all():
             raise ValueError("sigmas hold NaN or infinite values: take another scheduler or number of steps.")
         mask = level_mask(denoise_mask, latent_image)
+        foreign = callback is not None and not isinstance(callback, LevelPreviews)
+        if foreign:
+            callback = LevelPreviews(callback)
+        announce(self._levels, resolve(self._levels, latent_image), strip_columns(len(self._levels)))
         try:
             # The VAE has its turn before the core makes room for the model and loads it.
             self._pictures = self._make_pictures(latent_image, mask)
-            samples = super().sample(noise, latent_image, sampler, sigmas, mask, *args, **kwargs)
+            samples = super().sample(noise, latent_image, sampler, sigmas, mask, callback, *args, **kwargs)
         finally:
             for name in OF_A_RUN:
                 self.__dict__.pop(name, None)
@@ -150,6 +155,8 @@ class JointGuider(comfy.samplers.CFGGuider):
                 "The model returned NaN or infinite values. Usual causes: it overflows in half precision (start ComfyUI"
                 " with --fp32-unet), a LoRA, patch or file that does not belong to it, or cfg far above what it takes."
             )
+        if foreign:
+            callback.finish()
         if mask is not None:
             # A sampler only comes back to a held latent up to rounding.
             for i in held_levels(mask):

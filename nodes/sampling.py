@@ -20,16 +20,10 @@ from .inputs import (
     vae_input,
 )
 from .joint import JointGuider, SharedNoise, ZoomSampler, shared_noise
-from .layout import level_latents, resolve, strip, strip_columns
-from .live import announce
+from .layout import level_latents, resolve
+from .live import LevelPreviews
 from .restarts import Restarts
 from .types import CATEGORY, ZoomLevelsType
-
-
-def strip_callback(model, steps: int):
-    """The core's progress and preview callback, shown all levels instead of the first."""
-    callback = latent_preview.prepare_callback(model, steps)
-    return lambda step, x0, x, total: callback(step, strip(x0), x, total)
 
 
 class MultiScaleJointKSampler(io.ComfyNode):
@@ -143,14 +137,13 @@ class MultiScaleJointKSampler(io.ComfyNode):
                 f"scheduler {given['scheduler']} has no schedule of {given['steps']} steps (it gives NaN): take more "
                 "steps or another scheduler."
             )
-        announce(levels, resolve(levels, latent["samples"]), strip_columns(len(levels)))
         samples = guider.sample(
             noise,
             latent["samples"],
             sampler,
             schedule.sigmas,
             denoise_mask=latent.get("noise_mask"),
-            callback=strip_callback(model, given["steps"]),
+            callback=LevelPreviews(latent_preview.prepare_callback(model, given["steps"])),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=given["seed"],
         )

@@ -74,6 +74,52 @@ def test_progress_and_previews_show_all_levels(fresh_comfy):
     assert len(pictures) == 3 and all(abs(p.width / p.height - 3) < 0.02 for p in pictures)
 
 
+def test_the_advanced_sampler_shows_all_levels_too(fresh_comfy):
+    simple = graph(steps=3)
+    given = simple["4"]["inputs"]
+    advanced = {
+        **{number: simple[number] for number in "12"},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {**EMPTY, "batch_size": 3}},
+        "4": {
+            "class_type": "ZoomJointGuider",
+            "inputs": {
+                name: given[name]
+                for name in (
+                    "model", "positive", "negative", "levels", "cfg", "blending", "update", "consistency",
+                    "consistency_every", "start_percent", "end_percent",
+                )
+            },
+        },
+        "5": {"class_type": "ZoomSharedNoise", "inputs": {"seed": 1, "levels": ["2", 2]}},
+        "6": {"class_type": "ZoomSamplerSelect", "inputs": {"sampler_name": "euler", "levels": ["2", 2]}},
+        "7": {
+            "class_type": "BasicScheduler",
+            "inputs": {"model": ["1", 0], "scheduler": "simple", "steps": 3, "denoise": 1.0},
+        },
+        "8": {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": {
+                "noise": ["5", 0], "guider": ["4", 0], "sampler": ["6", 0], "sigmas": ["7", 0], "latent_image": ["3", 0],
+            },
+        },
+    }  # fmt: skip
+    for output, number in ((0, 9), (1, 11)):
+        advanced[str(number)] = {"class_type": "VAEDecode", "inputs": {"samples": ["8", output], "vae": ["1", 2]}}
+        advanced[str(number + 1)] = {
+            "class_type": "SaveImage",
+            "inputs": {"images": [str(number), 0], "filename_prefix": f"advanced-{output}"},
+        }
+    result = fresh_comfy.run(advanced)
+    pictures = [Image.open(BytesIO(raw[raw.index(b"\xff\xd8") :])) for raw in result.previews if b"\xff\xd8" in raw]
+    assert [round(picture.width / picture.height) for picture in pictures[:3]] == [3, 3, 3]
+    (told,) = [data for kind, data in result.events if kind == "zoom_stack.sampling"]
+    assert (told["node"], told["columns"], len(told["levels"])) == ("8", 3, 3)
+    # What has been shown has not become what is given out: of the last step, both are the same levels.
+    final, denoised = (np.stack(result.images(number)) for number in ("10", "12"))
+    assert denoised.shape == (3, 64, 64, 3)
+    np.testing.assert_allclose(final, denoised, atol=2.1 / 255)
+
+
 def test_the_stock_sampler_gives_the_same_for_one_level(comfy):
     ours = graph("a forest", seed=5, prefix="ours")
     stock = {

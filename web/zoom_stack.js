@@ -143,6 +143,8 @@ async function onPreview({ blob, displayNodeId, nodeId }) {
     const whole = await createImageBitmap(blob);
     const rows = Math.ceil(stack.levels.length / stack.columns);
     const [width, height] = [whole.width / stack.columns, whole.height / rows];
+    // The core's advanced sampler shows the first level alone at its end.
+    if (Math.abs((width * stack.height) / (height * stack.width) - 1) > 0.1) return;
     const pictures = await Promise.all(stack.levels.map((_, i) => createImageBitmap(
       whole,
       Math.round((i % stack.columns) * width),
