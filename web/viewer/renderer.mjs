@@ -98,7 +98,7 @@ export class WebGLRenderer {
     this.canvas = document.createElement("canvas");
     // A view at rest may be drawn in several frames.
     const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
-    const gl = this.canvas.getContext("webgl2", options);
+    const gl = /** @type {WebGL2RenderingContext | null} */ (this.canvas.getContext("webgl2", options));
     if (!gl) throw new Error("no WebGL2");
     const named = gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER;
     /** Whether the processor draws in place of a graphics card. */
