@@ -77,7 +77,7 @@ export class LevelEditor {
   /** @param {string} text that only the server can read */
   async #ask(text) {
     this.asking = true;
-    const { rows = [], error = "" } = await this.host.read(text).catch(() => ({ error: t("error.server") }));
+    const { rows = [], error = "" } = await this.host.read(text).catch(() => ({ rows: [], error: t("error.server") }));
     if (text !== this.written) return;
     this.asking = false;
     this.#take(rows, error);
@@ -167,7 +167,7 @@ export class LevelEditor {
 
   /**
    * Change which rows there are. Where every row has a line of its own in `negative`, the lines go with their rows.
-   * @param {(list: any[], make: (value: any) => any) => void} change done to the rows, and to the lines
+   * @param {Function} change (list, make) done to the rows, and to the lines
    */
   #restructure(change) {
     const negatives = lines(this.host.settings().negative);

@@ -2,12 +2,13 @@
  * How a level fades in over the one around it, as zoom_core/compose.py does.
  *
  * @typedef {import("./geometry.mjs").Rect} Rect
- * @typedef {{width: number, height: number, bitmap: CanvasImageSource | null, texture: WebGLTexture | null,
+ * @typedef {{width: number, height: number, bitmap: ImageBitmap | null, texture: WebGLTexture | null,
  *     lods: number}} Picture  a level's picture: as the browser decoded it, on the GPU with its mipmaps, or both
  * @typedef {{picture: Picture, rect: Rect, opacity: number}} Layer  a picture, the rectangle of its frame that fills
  *     the viewport, and how far it has faded in since it was loaded
- * @typedef {Layer & {edges: number[], rises: number[], power: number}} Faded  with its edges in viewport pixels (left,
- *     right, top, bottom) and the pixels over which it rises from each: weight smooth(share)^power
+ * @typedef {[left: number, right: number, top: number, bottom: number]} Sides
+ * @typedef {Layer & {edges: Sides, rises: Sides, power: number}} Faded  with its edges in viewport pixels
+ *     and the pixels over which it rises from each: weight smooth(share)^power
  */
 
 // A level rises over this share of its own size, or where the one around it is magnified over RAMP of it: that one
@@ -29,18 +30,18 @@ export function faded(layers, width, height) {
     const sizeY = height / rect.height;
     const left = -rect.left * sizeX;
     const top = -rect.top * sizeY;
-    const edges = [left, left + sizeX, top, top + sizeY];
+    const edges = /** @type {Sides} */ ([left, left + sizeX, top, top + sizeY]);
     if (i === 0) return { ...layer, edges, rises: [0, 0, 0, 0], power: 1 };
     const around = layers[i - 1];
     // 0 where a pixel of the viewport holds one of the level around or more, 1 where it holds half of one or less.
     const magnified = smooth(Math.min(Math.max(-Math.log2((around.rect.width * around.picture.width) / width), 0), 1));
     const margins = [left, width - left - sizeX, top, height - top - sizeY];
-    const rises = margins.map((margin, side) => {
+    const rises = /** @type {Sides} */ (margins.map((margin, side) => {
       const size = side < 2 ? sizeX : sizeY;
       const room = Math.max(margin, 0);
       const fade = Math.min(FADE * size, FADE_OF_MARGIN * room);
       return fade + (Math.min(RAMP * size, RAMP_OF_MARGIN * room) - fade) * magnified;
-    });
+    }));
     return { ...layer, edges, rises, power: 1 + (RAMP_POWER - 1) * magnified };
   });
 }

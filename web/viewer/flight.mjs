@@ -84,8 +84,9 @@ export class Flight {
     this.place = this.kept(place);
   }
 
-  /** One level's border after the other, because sizes follow each level's own inset. */
-  magnified(place, amount, [u, v]) {
+  /** One level's border after the other, because sizes follow each level's own inset. @returns {Place} */
+  magnified(place, amount, anchor) {
+    const [u, v] = anchor;
     const { geometry } = this;
     for (let left = amount; left !== 0;) {
       const log = geometry.logZoom(place.level);
@@ -177,7 +178,8 @@ export class Flight {
     return [(this.place.x - way.x) / width, (this.place.y - way.y) / height];
   }
 
-  beside(zoom, [u, v]) {
+  beside(zoom, offset) {
+    const [u, v] = offset;
     const way = this.geometry.settled(this.geometry.onPath(zoom));
     const { width, height } = this.geometry.size(way);
     return this.kept({ ...way, x: way.x + u * width, y: way.y + v * height });

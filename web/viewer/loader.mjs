@@ -16,7 +16,7 @@ const FADE_IN = 220;
 export class Levels {
   /**
    * @param {import("./geometry.mjs").StackGeometry} geometry
-   * @param {(level: number) => Promise<Blob | ImageBitmapSource>} read gives a level's picture, or fails
+   * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, or fails
    * @param {{onChange: () => void, onThumbnail: (level: number, bitmap: ImageBitmap) => void,
    *     onMissing: (level: number) => void}} listener
    */
@@ -126,10 +126,10 @@ export class Levels {
         return;
       }
       await this.fill(entry, bitmap, version);
-    } catch (error) {
+    } catch {
       if (this.closed) return;
       entry.missing = true;
-      this.listener.onMissing(index, error);
+      this.listener.onMissing(index);
     } finally {
       entry.busy = false;
     }

@@ -257,8 +257,8 @@ export class WebGLRenderer {
       const coarse = lod < picture.lods ? (ratio * ratio - 1) / 3 - (fine ? 0 : 0.2) : 0;
       gl.bindTexture(gl.TEXTURE_2D, picture.texture);
       gl.uniform4f(at.rect, rect.left, rect.top, rect.width, rect.height);
-      gl.uniform4f(at.edge, ...edges);
-      gl.uniform4f(at.rise, ...rises);
+      gl.uniform4fv(at.edge, edges);
+      gl.uniform4fv(at.rise, rises);
       gl.uniform1f(at.lod, lod);
       gl.uniform1f(at.coarse, coarse);
       gl.uniform1f(at.opacity, opacity);

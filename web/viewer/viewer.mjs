@@ -103,7 +103,7 @@ export class Viewer {
   /**
    * Show a stack.
    * @param {Stack} stack
-   * @param {(level: number) => Promise<Blob>} read gives a level's encoded picture
+   * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, encoded or not
    * @param {{keep?: boolean}} options keep: stay where the view was, where the new stack has as many levels
    */
   show(stack, read, { keep = false } = {}) {
@@ -271,7 +271,7 @@ export class Viewer {
     return found.flatMap(({ level, rect }) => {
       const bitmap = this.rail.thumbnail(this.geometry.picture(level));
       if (!bitmap) return [];
-      const picture = { bitmap, width: bitmap.width, height: bitmap.height, texture: null, lods: 0 };
+      const picture = { bitmap: /** @type {any} */ (bitmap), width: bitmap.width, height: bitmap.height, texture: null, lods: 0 };
       return [{ rect, opacity: 1, picture }];
     });
   }
