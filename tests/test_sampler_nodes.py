@@ -99,7 +99,8 @@ def test_the_advanced_sampler_shows_all_levels_too(fresh_comfy):
         "8": {
             "class_type": "SamplerCustomAdvanced",
             "inputs": {
-                "noise": ["5", 0], "guider": ["4", 0], "sampler": ["6", 0], "sigmas": ["7", 0], "latent_image": ["3", 0],
+                "noise": ["5", 0], "guider": ["4", 0], "sampler": ["6", 0], "sigmas": ["7", 0],
+                "latent_image": ["3", 0],
             },
         },
     }  # fmt: skip

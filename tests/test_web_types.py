@@ -13,7 +13,7 @@ WEB = Path(__file__).resolve().parent.parent / "web"
 FRONTEND = {"api": "export const api: any;", "app": "export const app: any;"}
 OPTIONS = [
     "--noEmit", "--allowJs", "--checkJs", "--target", "es2022", "--module", "es2022",
-    "--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable", "--strict", "false", "--noImplicitThis", "true",
+    "--moduleResolution", "bundler", "--lib", "es2023,dom,dom.iterable", "--strict", "false",
 ]  # fmt: skip
 
 
