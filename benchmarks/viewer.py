@@ -20,7 +20,7 @@ import torch
 
 from demo_model.world.scene import STEP, draw
 from zoom_core import ZoomLevels, ZoomStack
-from zoom_core.page import DEFAULT_QUALITY, bundle, page
+from zoom_core.page import DEFAULT_QUALITY, page, viewer_script
 from zoom_core.web_levels import describe, level_webp
 
 PACK = Path(__file__).resolve().parent.parent
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the drawn levels")
     given = parser.parse_args()
     stack = world_stack(given.levels, given.size, given.keep)
-    script = bundle({path.stem: path.read_text("utf-8") for path in (PACK / "web" / "viewer").glob("*.mjs")})
+    script = viewer_script(PACK / "web")
     levels = [level_webp(layer, given.quality) for layer in stack.layers]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "zoom.html"

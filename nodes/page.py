@@ -7,14 +7,14 @@ from pathlib import Path
 
 from comfy_api.v0_0_2 import io
 
-from ..zoom_core.page import DEFAULT_QUALITY, bundle, page
+from ..zoom_core.page import DEFAULT_QUALITY, page, viewer_script
 from ..zoom_core.web_levels import describe
 from .notes import say
 from .saving import save_output
 from .types import CATEGORY, ZoomStackType
 from .viewer import encoded_levels, picture_inputs
 
-MODULES = Path(__file__).resolve().parent.parent / "web" / "viewer"
+WEB = Path(__file__).resolve().parent.parent / "web"
 
 
 class ZoomStackPage(io.ComfyNode):
@@ -72,8 +72,8 @@ class ZoomStackPage(io.ComfyNode):
         description = describe(stack, largest_side)
         if not prompts:
             description["levels"] = [{"prompt": ""} for _ in description["levels"]]
-        script = bundle({path.stem: path.read_text("utf-8") for path in MODULES.glob("*.mjs")})
-        text = page(description, encoded_levels(stack, quality, largest_side), script, title, license)
+        levels = encoded_levels(stack, quality, largest_side)
+        text = page(description, levels, viewer_script(WEB), title, license)
         saved, path = save_output(
             stack, filename_prefix, ".html", lambda part: part.write_text(text, "utf-8", newline="\n")
         )

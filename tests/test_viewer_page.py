@@ -392,6 +392,21 @@ def test_the_address_opens_the_same_view(chromium, address, stack):
     tab.close()
 
 
+@pytest.mark.parametrize(
+    ("locale", "spoken", "play"),
+    [("fr-CA", "fr", "Lire"), ("pt", "pt-BR", None), ("zh-TW", "zh-TW", None), ("sw", "en", "Play")],
+)
+def test_the_page_speaks_the_reader_s_language(chromium, address, locale, spoken, play):
+    context = chromium.new_context(viewport={"width": 600, "height": 480}, locale=locale)
+    tab = context.new_page()
+    tab.goto(address)
+    tab.wait_for_selector(STILL)
+    assert tab.evaluate("document.documentElement.lang") == spoken
+    label = tab.locator(".zs-bar button").first.get_attribute("aria-label")
+    assert label == play if play else label != "Play"
+    context.close()
+
+
 def test_a_hostile_text_stays_text_and_nothing_is_fetched(chromium, stack, tmp_path):
     hostile = ZoomStack(stack.layers, stack.geometry, ZoomLevels(ZoomLevel(prompt, zoom=4.0) for prompt in HOSTILE))
     address = write_page(tmp_path / "hostile.html", hostile, 50, title=HOSTILE[0], license_line=HOSTILE[1])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from launcher.browser import NAMES, find_browser
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
-from zoom_core.page import bundle, page
+from zoom_core.page import page, viewer_script
 from zoom_core.seams import fuse
 from zoom_core.web_levels import describe, level_webp
 
@@ -71,12 +71,8 @@ def picture_stack(prompts: list[str] | None = None, size: int | None = None) -> 
     return ZoomStack(fuse(layers, geometry, "multi-resolution", 20.0), geometry, levels)
 
 
-def script() -> str:
-    return bundle({path.stem: path.read_text("utf-8") for path in (PACK / "web" / "viewer").glob("*.mjs")})
-
-
 def write_page(path: Path, stack: ZoomStack, quality: int = 90, **words: str) -> str:
     """A page of a stack at `path`; gives its address."""
     levels = [level_webp(layer, quality) for layer in stack.layers]
-    path.write_text(page(describe(stack), levels, script(), **words), "utf-8")
+    path.write_text(page(describe(stack), levels, viewer_script(PACK / "web"), **words), "utf-8")
     return path.as_uri()

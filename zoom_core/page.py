@@ -8,6 +8,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 ENTRY = "page"
@@ -15,6 +16,9 @@ ENTRY = "page"
 DEFAULT_QUALITY = 80
 _IMPORT = re.compile(r"^import \{([^}]*)\} from \"\./(\w+)\.mjs\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const|let) (\w+))", re.MULTILINE)
+
+# What the viewer says, in a module that holds the editor's words too.
+_WORDS = re.compile(r"^  viewer: (\{$.*?^  \}),$", re.MULTILINE | re.DOTALL)
 
 _STYLE = """
 html, body { margin: 0; height: 100%; background: #08090b; color: #e8e6e1; overflow: hidden; overscroll-behavior: none;
@@ -50,10 +54,19 @@ _PAGE = """<!doctype html>
 """
 
 
-def bundle(modules: Mapping[str, str]) -> str:
+def viewer_script(web: Path) -> str:
+    """The script of a page: the modules in web/viewer, and what the viewer says in the languages of web/words."""
+    modules = {path.stem: path.read_text("utf-8") for path in (web / "viewer").glob("*.mjs")}
+    languages = {path.stem: path.read_text("utf-8") for path in sorted((web / "words").glob("*.mjs"))}
+    words = {name: found[1] for name, text in languages.items() if (found := _WORDS.search(text))}
+    return bundle(modules, words)
+
+
+def bundle(modules: Mapping[str, str], words: Mapping[str, str] | None = None) -> str:
     """ES modules as one script: each becomes a function that gives its exports, after those that it imports.
 
     modules: name without its suffix -> source; the one called "page" exports `openPage`, which is called.
+    words: language -> an object of JavaScript with what the viewer says, for the table WORDS of the module "words".
     Raises ValueError for an import that is not there, or goes round in a circle.
     """
     written: list[str] = []
@@ -75,6 +88,8 @@ def bundle(modules: Mapping[str, str]) -> str:
         written.append(name)
 
     add(ENTRY, ())
+    for language, table in (words or {}).items():
+        parts.append(f"words_module.WORDS[{json.dumps(language)}] = {table};\n")
     return "\n".join([*parts, f"{ENTRY}_module.openPage();\n"])
 
 
@@ -91,7 +106,7 @@ def page(
 ) -> str:
     """The page's HTML.
 
-    description, levels: what `web_levels.describe` and `web_levels.level_webp` give. script: what `bundle` gives.
+    description, levels: what `web_levels.describe` and `level_webp` give. script: what `viewer_script` gives.
     title, license_line: plain text, shown as it is.
     """
     if re.search(r"</script|<!--", script, re.IGNORECASE):

@@ -20,7 +20,7 @@ function placeInAddress() {
 
 /** Open what the page holds. */
 export function openPage() {
-  speak(navigator.language);
+  document.documentElement.lang = speak(navigator.language);
   const stack = JSON.parse(document.getElementById("stack").textContent);
   let written = "";
   const viewer = new Viewer(document.getElementById("zoom"), {

@@ -26,9 +26,13 @@ export const WORDS = {
 
 let table = WORDS.en;
 
-/** Choose a language, such as "fr" or "pt-BR". */
+/** Choose a language, such as "fr" or "pt-BR", or another of its kind. Gives the one that is spoken. */
 export function speak(language) {
-  table = WORDS[language] ?? WORDS[language.split("-")[0]] ?? WORDS.en;
+  const [kind] = language.split("-");
+  const near = Object.keys(WORDS).find((name) => name.split("-")[0] === kind);
+  const found = [language, kind, near].find((name) => name in WORDS) ?? "en";
+  table = WORDS[found];
+  return found;
 }
 
 /** The words for a key, with {names} filled in. @param {string} key @param {Record<string, string | number>} values */
