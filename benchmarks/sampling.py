@@ -4,26 +4,31 @@ On the CPU with the demo model, in CPU time, which other programs on the machine
 also with a random UNet of SDXL's size at 128 x 128 latents.
 The core batch has one prompt for all its items, the joint run one a level. Runs take turns in one process;
 ratios are medians of ratios of neighbouring runs. Memory is the peak of live tensors, above the core batch,
-in copies of the N latents. Options: --steps N, --repeats N, --threads N.
+in copies of the N latents. At the end, what previews of all levels take. Options: --steps N, --repeats N, --threads N.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import in_process  # noqa: F401  isort: skip  (makes ComfyUI importable)
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sample
 import comfy.supported_models
+import comfy.utils
 import latent_preview
 import torch
 from comfy.utils import set_progress_bar_enabled
+from PIL import Image, ImageOps
 from zoom_stack_pack.demo_model import load
+from zoom_stack_pack.nodes.live import LevelPreviews
 from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
 from zoom_stack_pack.zoom_core import ZoomLevels
 
@@ -172,6 +177,33 @@ def growth(case: Case, steps: int, repeats: int) -> None:
         print(f"| {case.device.type} | {count} | {ours:.3f} | {1e3 * ours / count:.1f} | {ratio:.3f} |", flush=True)
 
 
+def previews(case: Case, steps: int, repeats: int) -> None:
+    """What showing all levels at every step takes of a run: the previewer, and the JPEG that the server sends."""
+    spent, shown = [0.0], LevelPreviews.__call__
+
+    def encode(value, total, preview, node_id=None) -> None:
+        if preview:
+            kind, image, side = preview
+            image = ImageOps.contain(image, (side, side), Image.Resampling.BILINEAR)
+            image.save(io.BytesIO(), format=kind, quality=95, compress_level=1)
+
+    def timed(self, *given) -> None:
+        spent[0] += seconds(lambda: shown(self, *given), case.device)
+
+    latent_preview.set_preview_method("latent2rgb")
+    comfy.utils.set_progress_bar_global_hook(encode)
+    LevelPreviews.__call__ = timed
+    joint, _ = case.runs(COUNT, steps)
+    joint()
+    shares = []
+    for _ in range(repeats):
+        spent[0] = 0.0
+        whole = seconds(joint, case.device)
+        shares.append(100 * spent[0] / (whole - spent[0]))
+    LevelPreviews.__call__ = shown
+    print(f"\nPreviews of all levels: {statistics.median(shares):.2f} % of the sampler ({case.name}).", flush=True)
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -192,6 +224,7 @@ def main() -> None:
         for sampler in SAMPLERS:
             cost(each, args.steps, args.repeats, sampler)
     growth(case, max(args.steps // 5, 2), max(args.repeats // 3, 3))
+    previews(case, args.steps, args.repeats)
 
 
 if __name__ == "__main__":
