@@ -18,15 +18,20 @@ from typing import Any
 
 from . import browser
 from . import workflow as workflows
-from .cache import Lock
+from .cache import Lock, read_json, write_whole
 from .client import ExecutionFailed, PromptRefused, Result, ServerGone
 from .command import read_prompts
 from .console import Problem, Status, say
 from .installation import PACK, Installation
 from .progress import RunProgress
-from .server import ComfyServer, ServerFailed
+from .server import PACK_NAME, ComfyServer, ServerFailed
 
-_TEMPLATE_PACK = "zoom-stack-demo"  # a custom node folder without nodes, which only serves the workflow to the browser
+# Custom node folders without nodes, which only serve a workflow to the browser. ComfyUI's Templates list no hidden one.
+_TEMPLATE_PACK, _LISTED_PACK = ".zoom-stack-demo", "zoom-stack-demo"
+_SETTINGS = {
+    "Comfy.TutorialCompleted": True,  # instead of ComfyUI's tour for newcomers
+    "Comfy.Execution.PreviewMethod": "auto",
+}
 _MANY = 4
 _VIDEO_ENDINGS = {".mp4", ".webm", ".mkv", ".mov", ".gif"}
 
@@ -51,7 +56,7 @@ def run_demo(options: argparse.Namespace, installation: Installation) -> None:
             if options.prompts:
                 workflows.set_prompts(graph, layout, read_prompts(options.prompts))
             if options.serve:
-                _serve(server, path.stem, layout)
+                _serve(server, path.stem, layout, ours=path.parent == workflows.FOLDER and not changed)
             else:
                 _run(server, path.stem, graph, layout)
 
@@ -122,11 +127,13 @@ def _lend_inputs(source: Path, target: Path) -> None:
 
 
 def _prepare_browser(base: Path) -> None:
-    """Let the browser open on the workflow instead of on ComfyUI's tour for newcomers."""
-    settings = base / "user" / "default" / "comfy.settings.json"
-    if not settings.exists():
-        settings.parent.mkdir(parents=True, exist_ok=True)
-        settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), "utf-8")
+    """Let the browser open on the workflow and show previews, unless a person has set it otherwise there."""
+    path = base / "user" / "default" / "comfy.settings.json"
+    kept = read_json(path)
+    if not _SETTINGS.keys() <= kept.keys():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, _SETTINGS | kept)
+    shutil.rmtree(base / "custom_nodes" / _LISTED_PACK, ignore_errors=True)
     pack = base / "custom_nodes" / _TEMPLATE_PACK
     (pack / "workflows").mkdir(parents=True, exist_ok=True)
     (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
@@ -176,15 +183,18 @@ def _report(server: ComfyServer, result: Result) -> None:
         say(f"       and {len(others) - _MANY} more, up to {others[-1].name}")
 
 
-def _serve(server: ComfyServer, name: str, layout: workflows.Workflow) -> None:
+def _serve(server: ComfyServer, name: str, layout: workflows.Workflow, ours: bool) -> None:
+    """Print an address that opens the workflow, and wait; `ours`: it is among this pack's own templates as it is."""
+    pack = PACK_NAME if ours else _TEMPLATE_PACK
     # The address may only name a template with plain characters.
     template = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
-    folder = server.base / "custom_nodes" / _TEMPLATE_PACK / "workflows"
-    for old in folder.glob("*.json"):
-        old.unlink()
-    (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
+    if not ours:
+        folder = server.base / "custom_nodes" / pack / "workflows"
+        for old in folder.glob("*.json"):
+            old.unlink()
+        (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
     say("ComfyUI is running. Open this address, and press Run there:")
-    say(f"    {server.url}/?template={template}&source={_TEMPLATE_PACK}")
+    say(f"    {server.url}/?template={template}&source={pack}")
     say(f"What it saves goes to {server.output}. Ctrl-C stops it.")
     while server.pid is not None:
         time.sleep(0.5)

@@ -179,12 +179,19 @@ def test_served_for_the_browser_until_ctrl_c(demo):
     query = parse_qs(address.query)
     # This is what the browser fetches for such an address.
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
-    connection.request("GET", f"/api/workflow_templates/{query['source'][0]}/{query['template'][0]}.json")
-    answer = connection.getresponse()
-    assert answer.status == 200
-    served = json.loads(answer.read())
+
+    def get(path: str) -> dict:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 200, path
+        return json.loads(answer.read())
+
+    served = get(f"/api/workflow_templates/{query['source'][0]}/{query['template'][0]}.json")
     assert served["nodes"][5]["widgets_values"] == [5, "fixed"]
     assert len(served["nodes"]) == len(workflow()["nodes"])
+    # A newcomer finds this pack's workflows in the Templates browser and no other pack's, and sees previews.
+    assert list(get("/api/workflow_templates")) == ["zoom-stack"]
+    assert get("/api/settings")["Comfy.Execution.PreviewMethod"] == "auto"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGINT
