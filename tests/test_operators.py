@@ -71,12 +71,13 @@ def test_downscale_by_a_fraction_is_the_same_gaussian_over_the_footprint(size, c
 
 
 @pytest.mark.parametrize("sizes", [(40, 16), (40, 39), (37, 5), (41, 32), (7, 1), (30, 30)])
-def test_downscale_keeps_constants_and_the_place_of_ramps(sizes):
+@pytest.mark.parametrize("operator", ["pixel", "block"])
+def test_downscale_keeps_constants_and_the_place_of_ramps(sizes, operator):
     size, count = sizes
     centres = (torch.arange(count) + 0.5) * size / count
     ramp = torch.arange(size) + 0.5
     image = torch.stack([ramp.expand(size, size), ramp[:, None].expand(size, size), torch.ones(size, size)])
-    across, down, constant = downscale(image, count, count)
+    across, down, constant = downscale(image, count, count, operator)
     # The centroid of what a pixel sees is the pixel's own centre.
     torch.testing.assert_close(across, centres.expand(count, count), atol=1e-4, rtol=0)
     torch.testing.assert_close(down, centres[:, None].expand(count, count), atol=1e-4, rtol=0)
