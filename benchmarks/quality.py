@@ -6,11 +6,12 @@ Stacks of captions of drawn worlds that nobody trained on, every option with the
     octaves    energy of details of 1-2, 2-4 and 4-8 pixels, percent of the drawn worlds'
     seam       step across an inset's border over the steps next to it, 1 = no border to see
     coarse     the same for means of 4 x 4 pixels: do surroundings and inset belong together?
-    washed     stacks with a level whose mean is below .05 or above .85
+    washed     stacks with a level whose mean is below .05 or above .85, and drawn ones of its kind are not
     misfit     rms difference between level i+1 one level down and the inset of level i, 0..255
 All but misfit are of the levels as shown, fused and rendered. +-: the standard deviation over groups of stacks.
 Options: --worlds N (stacks), --first N (the first world), --levels N, --steps N, --zoom Z, --photographs,
---only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn).
+--only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn), --prompts FILE (one zoom of twelve levels with
+many seeds, in place of the worlds' captions).
 """
 
 from __future__ import annotations
@@ -135,7 +136,10 @@ def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge
         part = slice(start * levels, (start + size) * levels)
         rows.append(row(stacks[start : start + size], geometry, worlds.pictures[part], judge, worlds.kinds[part]))
     means = torch.stack(stacks).mean((2, 3, 4))
-    washed = int(((means < 0.05) | (means > 0.85)).any(1).sum())
+    # Space is black in drawn pictures, too.
+    drawn = worlds.pictures.mean((1, 2, 3)).view(-1, levels)
+    low, high = drawn.amin(0).clamp(max=0.05), drawn.amax(0).clamp(min=0.85)
+    washed = int(((means < low) | (means > high)).any(1).sum())
     figures = [spread(list(column)) for column in zip(*rows)]
     figures.insert(1, f"{judge.frechet(torch.cat(stacks), reference):.2f}")
     figures += [f"{washed} of {count}", f"{statistics.mean(misfits):.1f}"]
@@ -169,6 +173,7 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=12)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--zoom", type=float, default=4.0)
+    parser.add_argument("--prompts", type=Path, help="prompts of these kinds, one a line, for all stacks")
     parser.add_argument("--only", nargs="*", help="these options only")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of three stacks here")
     parser.add_argument("--photographs", action="store_true", help="how closely photographs are kept, too")
@@ -179,6 +184,8 @@ def main() -> None:
     reference = judge.reference(worlds.kinds, 2)
     n = args.levels
     texts = ["\n".join(worlds.captions[i * n : (i + 1) * n]) for i in range(args.worlds)]
+    if args.prompts:
+        texts = [args.prompts.read_text("utf-8").strip()] * args.worlds
     conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
     print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {args.steps} steps, cfg 4\n")
     print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
