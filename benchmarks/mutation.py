@@ -4,8 +4,8 @@ Every change of `mutations.py` is made by itself in a copy of this folder, and t
 run there. A change that no test fails for has survived; one whose old text is no longer in its file says so. Tests that
 need a server or a browser are left out. Takes about half an hour on two cores.
 
-Options: --only TEXT (changes whose file or text has it), --jobs N (how many at a time), --keep FILE (JSON lines: what
-it holds is not run again), --list.
+Options: --only TEXT ... (changes whose file or text has one of these), --jobs N (how many at a time), --keep FILE
+(JSON lines: what it holds is not run again), --list.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ def report(changes: list[Change], results: dict[str, tuple[str, str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="+", default=[""])
     parser.add_argument("--jobs", type=int, default=max((os.cpu_count() or 2) // 2, 1))
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
-    changes = [change for change in CHANGES if args.only in change.name]
+    changes = [change for change in CHANGES if any(text in change.name for text in args.only)]
     if args.list:
         print("\n".join(change.name for change in changes))
         return

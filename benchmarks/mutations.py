@@ -25,7 +25,7 @@ def _changes(file: str, tests: str, *pairs: tuple[str, str]) -> list[Change]:
 
 _OPERATORS = "operators geometry arithmetic blending border photograph"
 _BLENDING = "border blending endless arithmetic joint_memory"
-_FILMS = "view motion camera stack devices endless_film"
+_FILMS = "fades devices view motion camera stack endless_film"
 _SAMPLING = "joint_inputs joint_extras joint_memory joint_guiders cfg_interval endless_nodes sampler_failures"
 
 CHANGES = [
@@ -233,7 +233,7 @@ CHANGES = [
     ),
     *_changes(
         "zoom_core/path.py",
-        "camera view endless_film motion",
+        "devices camera view endless_film motion",
         # The aim at a level.
         ("*(0.5 * (a + b) for a, b in zip(fixed, fixed[1:]))", "*(a for a, b in zip(fixed, fixed[1:]))"),
         ("ends = [0.5 * (fixed[0] + fixed[-1])] * 2 if closed", "ends = [fixed[0], fixed[-1]] if closed"),

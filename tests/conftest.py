@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses a server, or a browser, so that `-m "not server"` leaves the quick tests."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if {"comfy", "start_comfy"} & fixtures:
+        if "_launch" in fixtures:
             item.add_marker("server")
         if "chromium" in fixtures:
             item.add_marker("browser")
