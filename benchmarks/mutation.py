@@ -63,8 +63,8 @@ class Copy:
         shutil.copytree(PACK, self.tree, ignore=ignore, symlinks=True)
         self.log = folder / "log.txt"
 
-    def test(self, tests: tuple[str, ...]) -> int:
-        """pytest's exit code; 1 where it does not come to an end."""
+    def test(self, tests: tuple[str, ...]) -> int | None:
+        """pytest's exit code; None where it does not come to an end."""
         context = multiprocessing.get_context("forkserver")
         process = context.Process(target=run_tests, args=(str(self.tree), tests, str(self.log)))
         process.start()
@@ -72,7 +72,7 @@ class Copy:
         if process.is_alive():
             process.kill()
             process.join()
-            return 1
+            return None
         return process.exitcode
 
     def first_failure(self) -> str:
@@ -92,7 +92,13 @@ class Copy:
             code = self.test(change.tests)
         finally:
             file.write_text(text, "utf-8")
-        return (SURVIVED, "") if code == 0 else (NOTICED, self.first_failure())
+        if code == 0:
+            return SURVIVED, ""
+        test = "does not end" if code is None else self.first_failure()
+        if not test:
+            # Neither passed nor failed: stopped by a person, or nothing to run.
+            raise RuntimeError(f"{change.name}: pytest ended with {code}.\n{self.log.read_text('utf-8')[-1000:]}")
+        return NOTICED, test
 
 
 def check_unchanged(copy: Copy, changes: list[Change]) -> None:
