@@ -59,7 +59,6 @@ CHANGES = [
         ("torch.linalg.solve((down @ smooth).T, smooth.T).T", "smooth"),
         # What the caller's torch is set to.
         ("NEGLIGIBLE = 1e-8", "NEGLIGIBLE = 1e-3"),
-        ('else ("allow_tf32", False)', 'else ("allow_tf32", True)'),
         ('("fp32_precision", "ieee")', '("fp32_precision", "tf32")'),
         ("torch.autocast(device.type, enabled=False)", "torch.autocast(device.type, enabled=True)"),
         (
