@@ -37,6 +37,7 @@ from .worker import INSTALLATION, SERVER, Outcome, code, run_job
 
 _RETRIES = 5  # of a job whose server is gone
 _CONNECT = 20  # seconds
+_FIRST_WORKER = 300  # seconds for a first worker to start
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?[^\s/:]+:\d{1,5}/?")
 
 
@@ -135,6 +136,14 @@ def connect(place: Place) -> Iterator[Client]:
     with SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
         with Client(cluster, set_as_default=False) as client:
             yield client
+
+
+def wait_for_first(client: Client) -> None:
+    """Wait until there is a worker; Problem where none starts."""
+    try:
+        client.wait_for_workers(1, timeout=_FIRST_WORKER)
+    except distributed.TimeoutError as error:
+        raise Problem(f"batch: no worker came up within {_FIRST_WORKER} s.") from error
 
 
 def _check_certificates(address: str) -> None:

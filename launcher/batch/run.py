@@ -12,7 +12,7 @@ from ..console import Status, bar, say
 from ..demo import use_cpu
 from ..installation import Installation
 from ..jobs import Job, read_jobs
-from .engine import Place, answering, connect, read_servers, run_jobs, worker_environments
+from .engine import Place, answering, connect, read_servers, run_jobs, wait_for_first, worker_environments
 from .film import can_be_cut
 from .results import clear_up, finished, folders, publish, write_report
 
@@ -61,7 +61,7 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
     with Status("Starting workers") as status:
         with connect(place) as client:
             if not place.scheduler:
-                client.wait_for_workers(1, timeout=120)
+                wait_for_first(client)
             elif not client.scheduler_info()["workers"]:
                 say("The scheduler has no workers yet; the jobs wait for them.")
             status.finish()
