@@ -118,11 +118,14 @@ def killed(place: engine.Place, folder: Path) -> None:
 
 
 def segments(server: ComfyServer, place: engine.Place) -> None:
-    """The demo's film in one pass, in parts on the same server, and in parts on two servers of this machine."""
-    graph = zoom(7)
-    job, plan = Job("film", graph), film.plan_film(graph)
+    """A film of pictures in one pass, in parts on the same server, and in parts on two servers of this machine."""
+    graph = workflows.twin(workflows.read(workflows.find("pictures-to-zoom")))
+    (settings,) = (node["inputs"] for node in graph.values() if node["class_type"] == "ZoomVideoFrames")
+    settings |= {"width": 512, "height": 512, "fps": 30.0}
+    job, plan = Job("film", graph, tuple((workflows.FOLDER / "input").iterdir())), film.plan_film(graph)
     os.environ["ZOOM_STACK_SERVER"] = server.url
-    made = film.make_stack(plan, {}, job.digest)
+    made = film.make_stack(plan, {path.name: path.read_bytes() for path in job.used_inputs()}, job.digest)
+    assert not made[0].error, made[0].error
     name = f"batch-{job.digest}.safetensors"
     whole = {**plan.render, "batch load": {"class_type": "ZoomStackLoad", "inputs": {"stack_file": name}}}
     whole["batch slice"] = {"class_type": "Video Slice", "inputs": {**plan.render["batch slice"]["inputs"]}}
@@ -132,13 +135,15 @@ def segments(server: ComfyServer, place: engine.Place) -> None:
     print(f"one pass: {made[1]} frames, {time.perf_counter() - start:.1f} s, {len(once) / 1e6:.2f} MB")
     start = time.perf_counter()
     parts = [film.render_segment(plan, made, PARTS, number, job.digest) for number in range(PARTS)]
+    del os.environ["ZOOM_STACK_SERVER"]
     joined = film.join(parts, None, made[1])
     report(f"{PARTS} parts, one after another", time.perf_counter() - start, joined, once)
     with engine.connect(place) as client:
         client.wait_for_workers(2)
-        # Servers start with their first job; that is no part of what is compared.
+        # Servers start with their first job; that is no part of what is compared. Not one of the parts: ComfyUI
+        # would know it already.
         warm = [
-            client.submit(film.render_segment, plan, made, PARTS, 0, job.digest, workers=[w], pure=False)
+            client.submit(film.render_segment, plan, made, 20, 0, job.digest, workers=[w], pure=False)
             for w in client.scheduler_info()["workers"]
         ]
         client.gather(warm)

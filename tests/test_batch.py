@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -157,6 +158,21 @@ def test_a_batch_is_run_reported_and_not_run_again(comfy, tmp_path):
     output, _ = (process := start(tmp_path, "--servers", tmp_path / "servers.txt")).communicate()
     assert process.returncode == 1 and "5 of 6 jobs are finished" in output
     assert times == {path: path.stat().st_mtime_ns for path in folders}
+
+
+def test_without_a_place_a_server_is_started_and_given_what_the_job_loads(comfy_path, tmp_path, monkeypatch):
+    monkeypatch.setenv(worker.SERVER, "http://127.0.0.1:9")  # someone else's: not used unless asked for
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    (tmp_path / "input").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "input" / "dots.png")
+    loaded = {"1": {"class_type": "LoadImage", "inputs": {"image": "dots.png"}}, "2": graph(0)["2"]}
+    (tmp_path / "loaded.json").write_text(json.dumps(loaded))
+    (tmp_path / "jobs.csv").write_text("id,workflow\na,loaded.json\n")
+    output, _ = (process := start(tmp_path, "--device", "cpu")).communicate()
+    assert process.returncode == 0, output
+    (made,) = (tmp_path / "out").glob("a-*/plain_*.png")
+    with Image.open(made) as picture:
+        assert np.array_equal(np.asarray(picture), pixels)
 
 
 @pytest.mark.parametrize(

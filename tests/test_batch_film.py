@@ -158,6 +158,13 @@ def test_films_are_cut_for_workers_that_have_no_job(jobs, workers, parts):
     assert film.parts_for(jobs, workers) == parts
 
 
+@pytest.mark.parametrize(
+    ("jobs", "workers", "cores", "parts"), [(1, 2, 2, 1), (1, 4, 64, 4), (1, 8, 32, 4), (2, 8, 32, 2)]
+)
+def test_workers_that_share_too_few_cores_cut_no_films(jobs, workers, cores, parts):
+    assert film.parts_for(jobs, workers, cores) == parts
+
+
 def test_a_file_too_large_for_a_server_says_what_to_start_it_with(comfy, monkeypatch):
     monkeypatch.setenv(worker.SERVER, comfy.url)
     outcome = worker.run_job(graph(), {"large.bin": bytes(101 * 2**20)}, "0")

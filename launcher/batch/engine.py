@@ -99,8 +99,10 @@ def worker_environments(installation: dict[str, str], folder: Path, cpu: bool, g
     """The environments of this machine's workers: one a GPU, or one; `workers` says otherwise."""
     text = json.dumps({"installation": installation, "folder": str(folder), "cpu": cpu})
     count = workers or max(1, gpus)
+    # A server that is named in our own environment is none of theirs.
     return tuple(
-        {INSTALLATION: text, **({"CUDA_VISIBLE_DEVICES": str(i % gpus)} if gpus else {})} for i in range(count)
+        {INSTALLATION: text, SERVER: "", **({"CUDA_VISIBLE_DEVICES": str(i % gpus)} if gpus else {})}
+        for i in range(count)
     )
 
 
@@ -216,17 +218,19 @@ def send_code(client: Client) -> None:
 
 
 def run_jobs(
-    client: Client, jobs: list[Job], segments: int | None = 1, workers: int = 1
+    client: Client, jobs: list[Job], segments: int | None = 1, workers: int = 1, cores: int | None = None
 ) -> Iterator[tuple[Job, Outcome]]:
     """Every job with its outcome, in the order in which they end.
 
     segments: how many parts the film of each is rendered in; None: so many that all of the `workers` have
     something to do, where the workflow can be cut and parts are long enough to be no larger than the whole.
+    cores: of the machine that all workers share, if they do.
     """
+    idle_parts = parts_for(len(jobs), workers, cores)
     by_key = {}
     for job in jobs:
         options = {"retries": _RETRIES, "priority": job.priority}
-        plan, parts, shortest = _cut(job, segments, len(jobs), workers)
+        plan, parts, shortest = _cut(job, segments, idle_parts)
         if plan:
             future = submit_film(client, job, plan, parts, shortest, **options)
         else:
@@ -240,12 +244,11 @@ def run_jobs(
         future.release()
 
 
-def _cut(job: Job, segments: int | None, jobs: int, workers: int) -> tuple[FilmPlan | None, int, int]:
+def _cut(job: Job, segments: int | None, idle_parts: int) -> tuple[FilmPlan | None, int, int]:
     """How to cut a job's film, in how many parts, and the fewest frames of one; no plan where it stays whole."""
     if segments is not None:
         return (plan_film(job.graph) if segments > 1 else None), segments, 1
-    parts = parts_for(jobs, workers)
-    return (plan_film(job.graph) if parts > 1 and can_be_cut(job) else None), parts, SHORTEST
+    return (plan_film(job.graph) if idle_parts > 1 and can_be_cut(job) else None), idle_parts, SHORTEST
 
 
 def _outcome(future: distributed.Future) -> Outcome:

@@ -27,6 +27,8 @@ _FRAMES, _SAVE = "ZoomVideoFrames", "SaveVideo"
 _DURATION = re.compile(r"Source duration: ([0-9.]+)")
 # x264 begins anew with a key frame after so many frames anyway: parts of this length cost no size.
 SHORTEST = 250
+# A film in one pass keeps so many cores busy: the renderer has four threads at most, the encoder as much again.
+_CORES = 8
 _TOO_LATE = 1e5  # seconds: where no film has anything left
 
 
@@ -251,9 +253,13 @@ def _encoded(output, sound: bytes, seconds: Fraction) -> Iterator[av.Packet]:
     return packets()
 
 
-def parts_for(jobs: int, workers: int) -> int:
-    """In how many parts to render each job's film: as many as keep workers busy that have no job of their own."""
-    return max(1, workers // jobs)
+def parts_for(jobs: int, workers: int, cores: int | None = None) -> int:
+    """In how many parts to render each job's film: as many as keep workers busy that have no job of their own.
+
+    cores: of the one machine that all the workers share, where they do.
+    """
+    idle = workers // jobs
+    return max(1, idle if cores is None else min(idle, cores // (_CORES * jobs)))
 
 
 def submit_film(client: Client, job: Job, plan: FilmPlan, segments: int, shortest: int = 1, **options: Any) -> Future:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..demo import use_cpu
 from ..installation import Installation
 from ..jobs import Job, read_jobs
 from .engine import Place, answering, connect, read_servers, run_jobs, wait_for_first, worker_environments
-from .film import can_be_cut
+from .film import can_be_cut, parts_for
 from .results import clear_up, finished, folders, publish, write_report
 
 
@@ -52,7 +53,8 @@ def _place(options: argparse.Namespace, installation: Installation, folder: Path
     gpus = 0 if cpu else len(list(Path("/dev").glob("nvidia[0-9]*")))
     environments = worker_environments(installation.as_text(), folder, cpu, gpus, options.workers)
     # Where films are rendered in parts, more workers than jobs have something to do.
-    whole = options.segments == 1 or not any(map(can_be_cut, jobs))
+    parts = options.segments or parts_for(len(jobs), len(environments), _cores())
+    whole = parts == 1 or not any(map(can_be_cut, jobs))
     return Place(workers=environments[: len(jobs)] if whole else environments, listen=options.listen)
 
 
@@ -70,7 +72,8 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
                 say("use it in a network that you trust only, or TLS (docs/batch.md).")
             with Status("Running jobs") as status:
                 workers, asked = len(place.workers or place.servers or client.scheduler_info()["workers"]), 0.0
-                for job, outcome in run_jobs(client, jobs, options.segments, workers):
+                cores = _cores() if place.workers else None
+                for job, outcome in run_jobs(client, jobs, options.segments, workers, cores):
                     done += 1
                     if outcome.error:
                         failed += 1
@@ -84,6 +87,11 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
                     text = f"{bar(done / len(jobs))} {done}/{len(jobs)}, {failed} failed, {workers} workers"
                     status.show(text, topic=f"{done * 10 // len(jobs)}")
                 status.finish()
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _complete(rows: dict[str, dict[str, Any]], jobs: list[Job]) -> None:

@@ -102,7 +102,7 @@ def put_input(client: ComfyClient, name: str, content: bytes) -> None:
     digest = hashlib.sha256(content).hexdigest()
     if _sent(client.port).get(name) == digest:
         return
-    if SERVER not in os.environ:
+    if not os.environ.get(SERVER):
         # Our own server's folder is at hand: a stack of gigabytes need not go through HTTP.
         part = _server().base / "input" / f".part-{name}"
         part.write_bytes(content)
