@@ -8,6 +8,7 @@ import torch
 from comfy_api.v0_0_2 import io, ui
 
 from ..zoom_core.fit import align_levels, check_fit, fit_picture
+from .devices import levels_device
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import pictures_loop_input, zoom_input
 from .notes import say
@@ -85,11 +86,12 @@ class ZoomStackFit(io.ComfyNode):
             comfy.model_management.throw_exception_if_processing_interrupted()
             progress.update(1)
 
+        device = levels_device(pictures)
         if changes:
-            pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0], on_pair)
-            after = check_fit(pictures, geometry, on_pair)
+            pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0], on_pair, device)
+            after = check_fit(pictures, geometry, on_pair, device)
         else:
-            fits = after = check_fit(pictures, geometry, on_pair)
+            fits = after = check_fit(pictures, geometry, on_pair, device)
         lines = [fit.describe() for fit in fits] or ["One picture: there is nothing to compare."]
         bad = [str(fit.inner) for fit in after if fit.verdict == "does not fit"]
         if bad:
@@ -99,7 +101,10 @@ class ZoomStackFit(io.ComfyNode):
             )
         report = "\n".join(lines)
         say(cls, report)
-        shown = torch.from_numpy(fit_picture(pictures, geometry)).to(torch.float32).movedim(-1, 0)[None] / 255
+        shown = (
+            torch.from_numpy(fit_picture(pictures, geometry, device=device)).to(torch.float32).movedim(-1, 0)[None]
+            / 255
+        )
         return io.NodeOutput(
             images_from_levels(pictures),
             report,

@@ -13,7 +13,7 @@ from ..zoom_core.seams import DEFAULT_FEATHER, MAX_FEATHER, fuse
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import MAX_SIDE
 from ..zoom_core.view import StackRenderer
-from .devices import render_device
+from .devices import levels_device, render_device
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import blending_input, fit_input, pictures_loop_input, ramp_input, zoom_input
 from .notes import levels_left_out, warn
@@ -89,8 +89,9 @@ class ZoomStackRender(io.ComfyNode):
             comfy.model_management.throw_exception_if_processing_interrupted()
             progress.update(1)
 
-        layers = fuse(pictures, geometry, blending[0], feather[0], on_level)
-        stack = ZoomStack(layers, geometry, known)
+        device = levels_device(pictures)
+        layers = fuse(pictures, geometry, blending[0], feather[0], on_level, device)
+        stack = ZoomStack(layers, geometry, known, device)
         progress.update_absolute(total)
         # What the camera sees at whole zooms: one pixel model for both outputs.
         shown = stack.layers.clamp(0, 1)

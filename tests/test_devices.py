@@ -1,15 +1,21 @@
-"""Paths that only a GPU takes, on a second device that is the CPU under another name; the room asked for there."""
+"""Paths that only a GPU takes, on a second device that is made up; the room asked for there."""
 
 from __future__ import annotations
 
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
+from scenes import random_levels
+from second_device import GPU, SecondDevice
 
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
+from zoom_core.fit import align_levels, check_fit, fit_picture
 from zoom_core.path import CameraPath
+from zoom_core.seams import fuse
+from zoom_core.stack import fill_insets
 from zoom_core.view import StackRenderer
 
 OTHER = torch.device("cpu", 0)
@@ -37,9 +43,117 @@ def test_levels_passed_by_are_let_go_on_the_device(stack, zooms):
     assert held == set(range(COUNT)), "every level was there once"
 
 
+def test_the_second_device_refuses_what_a_gpu_refuses():
+    with SecondDevice() as device:
+        there = torch.ones(4).to(GPU)
+        assert there.device == GPU and torch.equal((there[1:] + 1).cpu(), torch.full((3,), 2.0))
+        with pytest.raises(RuntimeError, match="expected all tensors on one device"):
+            there + torch.ones(4)
+        with pytest.raises(TypeError, match="numpy"):
+            there.numpy()
+    assert 16 <= device.peak <= 64
+
+
+def at_zoom(zoom: float, count: int) -> tuple[torch.Tensor, object]:
+    geometry = ZoomLevels.uniform(count, zoom).resolve(80, 96)
+    # Levels that nearly fit, one of them moved: so that there is something to align.
+    images = fill_insets(random_levels(geometry), geometry)
+    images[1] = 0.9 * images[1].roll((2, -2), (-2, -1))
+    return images, geometry
+
+
+def aligned(images, geometry, device=None):
+    images, geometry, fits = align_levels(images, geometry, device=device)
+    return images, torch.tensor([list(inset) for inset in geometry.steps]), torch.tensor([f.colour for f in fits])
+
+
+LEVEL_BY_LEVEL = {
+    "fuse at borders": lambda images, geometry, device=None: fuse(images, geometry, device=device),
+    "fuse as the paper": lambda images, geometry, device=None: fuse(
+        images, geometry, "multi-resolution", device=device
+    ),
+    "fuse, average": lambda images, geometry, device=None: fuse(images, geometry, "average", device=device),
+    "fill": lambda images, geometry, device=None: fill_insets(images.clone(), geometry, device),
+    "stack": lambda images, geometry, device=None: (
+        ZoomStack(images, geometry, ZoomLevels.uniform(len(images)), device).layers
+    ),
+    "align": aligned,
+    "check": lambda images, geometry, device=None: torch.tensor(
+        [[*fit.shift, fit.scale, fit.likeness, *fit.colour] for fit in check_fit(images, geometry, device=device)]
+    ),
+    "picture": lambda images, geometry, device=None: torch.from_numpy(fit_picture(images, geometry, device=device)),
+}
+
+
+@pytest.mark.parametrize("zoom", [1.25, 2.0, 2.7])
+@pytest.mark.parametrize("name", LEVEL_BY_LEVEL)
+def test_levels_are_worked_on_one_by_one_on_a_gpu(name, zoom, zoom_stack_pack):
+    """The same result as on the processor, where the pictures are, and no more on the device for more levels."""
+    from zoom_stack_pack.nodes.devices import LEVELS_AT_ONCE
+
+    peaks = []
+    for count in (3, 6):
+        images, geometry = at_zoom(zoom, count)
+        here = LEVEL_BY_LEVEL[name](images, geometry)
+        with SecondDevice() as device:
+            there = LEVEL_BY_LEVEL[name](images, geometry, GPU)
+        torch.testing.assert_close(there, here, rtol=0, atol=0)
+        peaks.append(device.peak / (4 * images[0].numel()))
+    assert 1 <= peaks[1] <= peaks[0] + 0.1 and max(peaks) <= LEVELS_AT_ONCE
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_circles_are_fused_on_a_gpu(closed):
+    levels = ZoomLevels.uniform(5, 2.0, closed)
+    geometry = levels.resolve(48, 48)
+    images = random_levels(geometry)
+    for method in ("border", "multi-resolution", "average"):
+        here = fuse(images, geometry, method)
+        with SecondDevice():
+            assert torch.equal(fuse(images, geometry, method, device=GPU), here)
+
+
+@pytest.mark.parametrize("roll", [0.0, 25.0])
+@pytest.mark.parametrize("fit", ["crop", "fit", "dome"])
+def test_a_gpu_draws_the_same_views(stack, fit, roll):
+    """In the larger tiles that it is given."""
+    here = StackRenderer(stack, 40, 56, fit)
+    with SecondDevice() as device:
+        there = StackRenderer(stack, 40, 56, fit, GPU)
+        for zoom in (0.0, 0.6, 2.0, 3.7, 5.0):
+            torch.testing.assert_close(there.render(zoom, roll=roll), here.render(zoom, roll=roll), rtol=0, atol=1e-6)
+            difference = there.frame(zoom, roll=roll).astype(int) - here.frame(zoom, roll=roll)
+            assert np.abs(difference).max() <= 1
+    assert device.peak > 0
+
+
+def test_nodes_fuse_check_and_view_on_the_gpu_with_room(zoom_stack_pack, monkeypatch):
+    import comfy.model_management
+    from zoom_stack_pack.nodes import fit as fit_node
+    from zoom_stack_pack.nodes import stack as stack_node
+
+    images = random_levels(ZoomLevels.uniform(3).resolve(64, 64)).movedim(1, -1)
+
+    def run_all() -> list[torch.Tensor]:
+        stack, shown = stack_node.ZoomStackRender.execute([images], ["border"], [20.0], [2.0]).args
+        picture = stack_node.ZoomStackView.execute(stack, 1.3, 40, 40).args[0]
+        checked = fit_node.ZoomStackFit.execute([images], [2.0], [True], [True]).args
+        return [shown, picture, checked[0], checked[2]]
+
+    here = run_all()
+    monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: GPU)
+    for free, used in ((2**40, True), (0, False)):
+        monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device, free=free: free)
+        with SecondDevice() as device:
+            there = run_all()
+        assert (device.peak > 0) == used
+        for a, b in zip(there, here):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
 def test_the_room_asked_for_on_a_gpu(stack, zoom_stack_pack, monkeypatch):
     import comfy.model_management
-    from zoom_stack_pack.nodes.devices import render_device
+    from zoom_stack_pack.nodes.devices import LEVELS_AT_ONCE, levels_device, render_device
 
     gpu = torch.device("cuda", 0)
     monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: gpu)
@@ -53,8 +167,12 @@ def test_the_room_asked_for_on_a_gpu(stack, zoom_stack_pack, monkeypatch):
     elsewhere.layers = stack.layers.to("meta")
     monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device: needed)
     assert render_device(elsewhere, 50, 100) == torch.device("meta")
+    needed = LEVELS_AT_ONCE * 4 * 3 * 32 * 32
+    for free, expected in ((needed, gpu), (needed - 1, torch.device("cpu"))):
+        monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device, free=free: free)
+        assert levels_device(stack.layers) == expected
     monkeypatch.setattr(comfy.model_management, "get_torch_device", lambda: torch.device("cpu"))
-    assert render_device(stack, 50, 100) == torch.device("cpu")
+    assert render_device(stack, 50, 100) == levels_device(stack.layers) == torch.device("cpu")
 
 
 def test_the_aim_at_a_level_lies_between_those_of_its_neighbours(winding):

@@ -68,6 +68,14 @@ class PairFit:
         )
 
 
+def _near(
+    images: torch.Tensor, geometry: Geometry, i: int, device: torch.device | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Levels i - 1 and i as float32 on a device."""
+    outer, inner = (images[level].to(device, torch.float32) for level in (i - 1, i % len(geometry)))
+    return outer, inner
+
+
 def _views(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The inset of level i - 1 as it shows it, and as level i shows it: both [C, h, w]."""
     both = pair(geometry, i - 1)
@@ -234,19 +242,24 @@ def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: in
 
 
 @one_thread()
-def check_fit(images: torch.Tensor, geometry: Geometry, on_pair: Callable[[], None] | None = None) -> list[PairFit]:
+def check_fit(
+    images: torch.Tensor,
+    geometry: Geometry,
+    on_pair: Callable[[], None] | None = None,
+    device: torch.device | None = None,
+) -> list[PairFit]:
     """How well every level of N pictures [N, C, H, W] fits into the one around it.
 
-    on_pair: called before every pair, for progress; what it raises stops the work.
+    on_pair: called before every pair, for progress; what it raises stops the work. device: where to compute, the
+    pictures' own by default; two at a time are brought there. (What finds the shift runs on the processor.)
     Raises ValueError where they do not match the geometry or are too small to compare.
     """
     check_levels(images, geometry, "images")
-    images = images.to(torch.float32)
     fits = []
     for i in range(1, len(geometry.steps) + 1):
         if on_pair:
             on_pair()
-        fits.append(_fit(images[i - 1], images[i % len(geometry)], geometry, i)[0])
+        fits.append(_fit(*_near(images, geometry, i, device), geometry, i)[0])
     return fits
 
 
@@ -257,6 +270,7 @@ def align_levels(
     align: bool = True,
     match_colour: bool = True,
     on_pair: Callable[[], None] | None = None,
+    device: torch.device | None = None,
 ) -> tuple[torch.Tensor, Geometry, list[PairFit]]:
     """Brings N pictures [N, C, H, W] to fit, from the outermost inwards.
 
@@ -266,7 +280,7 @@ def align_levels(
     rotation turns the picture itself. Pairs that do not show the same thing are left alone, and
     their PairFit says so.
     match_colour: give each level the mean and contrast of what the level around it shows there.
-    on_pair: as for `check_fit`. Raises ValueError as that does.
+    on_pair, device: as for `check_fit`. Raises ValueError as that does.
     """
     check_levels(images, geometry, "images")
     result, fits = images.to(torch.float32, copy=True), []
@@ -275,7 +289,8 @@ def align_levels(
             on_pair()
         # All others follow level 0, so that where it closes a circle it stays as it is.
         first = i == len(geometry)
-        fit, warp = _fit(result[i - 1], result[0 if first else i], geometry, i)
+        outer, inner = _near(result, geometry, i, device)
+        fit, warp = _fit(outer, inner, geometry, i)
         fits.append(fit)
         if fit.verdict == "does not fit":
             continue
@@ -283,23 +298,26 @@ def align_levels(
         shape = (inset.height, inset.width)
         if align and fit.aligned > fit.likeness and _movement(warp, shape) > STILL:
             if not first and math.radians(abs(fit.rotation)) * math.hypot(*shape) / 2 > STILL:
-                result[i] = _turned(result[i], fit.rotation)
-                _, warp = _fit(result[i - 1], result[i], geometry, i)
+                inner = _turned(inner, fit.rotation)
+                _, warp = _fit(outer, inner, geometry, i)
             geometry = geometry.with_step(i - 1, _moved_inset(warp, geometry, i))
         if match_colour and not first:
-            result[i] = _matched(result[i - 1], result[i], geometry, i)
+            inner = _matched(outer, inner, geometry, i)
+        if not first:
+            result[i] = inner
     return result, geometry, fits
 
 
 @one_thread()
-def fit_picture(images: torch.Tensor, geometry: Geometry, side: int = 192) -> np.ndarray:
+def fit_picture(
+    images: torch.Tensor, geometry: Geometry, side: int = 192, device: torch.device | None = None
+) -> np.ndarray:
     """[rows, 3 * side, 3] uint8, a row a pair: the inset as the outer level shows it, as the inner
-    one does, and their difference four times as strong (grey: none)."""
-    images = images.to(torch.float32)
+    one does, and their difference four times as strong (grey: none). device: see `check_fit`."""
     rows = []
     for i in range(1, len(geometry.steps) + 1):
         level = i % len(geometry)
-        views = _views(images[i - 1], images[level], geometry, i)
+        views = _views(*_near(images, geometry, i, device), geometry, i)
         outer, inner = (view[:3].movedim(0, -1).cpu().numpy() for view in views)
         height = max(round(side * outer.shape[0] / outer.shape[1]), 1)
         cells = [

@@ -10,9 +10,10 @@ from kornia.filters import gaussian_blur2d
 from torch.nn import functional
 
 from .axes import exact_products
-from .blending import DEFAULT, blend_pairs
+from .blending import DEFAULT, METHODS
 from .geometry import Geometry
-from .pairs import inwards
+from .operators import check_levels
+from .pairs import Pair, inwards
 from .threads import one_thread
 
 DEFAULT_FEATHER = 20.0
@@ -81,9 +82,9 @@ def _near_border(misfit: torch.Tensor, feather: float) -> torch.Tensor:
     bands = _bands(misfit, count)
     for level, band in enumerate(bands):
         height, width = band.shape[-2:]
-        reach = (feather * height, feather * width)
+        reach = feather * height, feather * width
         if level < count:
-            reach = tuple(min(_BAND_REACH, side) for side in reach)
+            reach = min(_BAND_REACH, reach[0]), min(_BAND_REACH, reach[1])
         bands[level] = band * _border_weight(height, width, reach, band.device)
     return _collapse(bands)
 
@@ -108,20 +109,48 @@ def _agreeing(correction: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return _collapse(corrections)
 
 
+def _blended(
+    images: torch.Tensor, geometry: Geometry, method: str, device: torch.device
+) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
+    """`blend` of float32 images [N, C, H, W], level by level on a device, and what it added to the inner level of
+    each pair, on the grid of the inset; an empty list for methods that change more than the outer level resolves."""
+    layers, update = images.clone(), METHODS[method]
+    corrections: dict[int, tuple[Pair, torch.Tensor]] = {}
+    for pair in inwards(geometry) if update else ():
+        # Of a closed geometry the inner level may have been here before: what it became then was for the levels
+        # inside it.
+        near = {pair.outer: layers[pair.outer].to(device), pair.inner: images[pair.inner].to(device, copy=True)}
+        correction = update(near, pair, geometry)
+        layers[pair.inner] = near[pair.inner]
+        if correction is not None:
+            corrections[pair.inner] = pair, correction.to(layers.device)
+    return layers, list(corrections.values())
+
+
 def blend_agreeing(
-    images: torch.Tensor, geometry: Geometry, method: str, on_level: Callable[[], None] | None = None
+    images: torch.Tensor,
+    geometry: Geometry,
+    method: str,
+    on_level: Callable[[], None] | None = None,
+    device: torch.device | None = None,
 ) -> torch.Tensor:
     """`blend` for pictures that may not fit: [N, C, H, W] float32 -> [N, C, H, W].
 
     As `blend`, but with "multi-resolution" a band is averaged only where the levels agree on it, and with
     "border" every level keeps its own picture: what is left to do at the borders, `feather_seams` does.
     Nothing changes for levels that agree; sampling has to use the linear `blend`.
-    on_level: called after every level but the first.
+    on_level: called after every level but the first. device: see `fuse`.
+    Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
-    layers, corrections = blend_pairs(images, geometry, "none" if method == "border" else method)
+    if method not in METHODS:
+        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
+    check_levels(images, geometry, "images")
+    device = images.device if device is None else device
+    layers, corrections = _blended(images, geometry, "none" if method == "border" else method, device)
     for pair, correction in corrections:
-        kept = _agreeing(correction, pair.reduce(images[pair.inner])) - correction
-        layers[pair.inner] += pair.expand(kept)
+        own, correction = images[pair.inner].to(device), correction.to(device)
+        kept = _agreeing(correction, pair.reduce(own)) - correction
+        layers[pair.inner] += pair.expand(kept).to(layers.device)
         if on_level:
             on_level()
     return layers
@@ -132,6 +161,7 @@ def feather_seams(
     geometry: Geometry,
     feather: float = DEFAULT_FEATHER,
     on_level: Callable[[], None] | None = None,
+    device: torch.device | None = None,
 ) -> torch.Tensor:
     """Makes every level meet the one around it at its border, in place: [N, C, H, W] float32.
 
@@ -141,19 +171,19 @@ def feather_seams(
     change. Since the correction stays with the level, nothing changes when the camera passes it.
 
     feather: how far a difference in colour reaches in, in percent of the inset's side, 0 to 50
-    (0: no correction). on_level: called after every level but the first.
+    (0: no correction). on_level: called after every level but the first. device: see `fuse`.
     Raises ValueError for a feather outside its range.
     """
     if not 0 <= feather <= MAX_FEATHER:
         raise ValueError(f"feather must be from 0 to {MAX_FEATHER:g} (percent), got {feather:g}.")
     if feather == 0:
         return layers
-    own = layers.clone() if geometry.closed else None
+    device = layers.device if device is None else device
+    own = layers.clone() if geometry.closed else layers
     for pair in inwards(geometry):
-        if own is not None:
-            layers[pair.inner] = own[pair.inner]
-        misfit = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
-        layers[pair.inner] += pair.expand(_near_border(misfit, feather / 100))
+        inner = own[pair.inner].to(device)
+        misfit = pair.crop(layers[pair.outer]).to(device) - pair.reduce(inner)
+        layers[pair.inner] = inner + pair.expand(_near_border(misfit, feather / 100))
         if on_level:
             on_level()
     return layers
@@ -166,16 +196,19 @@ def fuse(
     blending: str = DEFAULT,
     feather: float = DEFAULT_FEATHER,
     on_level: Callable[[], None] | None = None,
+    device: torch.device | None = None,
 ) -> torch.Tensor:
     """Layers for a `ZoomStack` from N pictures of one scene: [N, C, H, W] -> [N, C, H, W], clamped to 0..1.
 
     blending: see `blend_agreeing`. feather: see `feather_seams`. on_level: called up to 2 (N - 1)
-    times on the way, for progress; what it raises stops the work.
+    times on the way, for progress; what it raises stops the work. device: where to compute, the pictures'
+    own by default; two levels at a time are brought there, and the layers lie where the pictures do.
     Raises ValueError where pictures and geometry do not fit, or pictures hold NaN or infinity.
     """
     for i, image in enumerate(images):
         if not bool(torch.isfinite(image.sum(dtype=torch.float32))):
             raise ValueError(f"images must hold finite numbers, picture {i} holds NaN or infinity.")
-    with exact_products(images.device):
-        layers = blend_agreeing(images.to(torch.float32), geometry, blending, on_level)
-        return feather_seams(layers, geometry, feather, on_level).clamp_(0, 1)
+    device = images.device if device is None else device
+    with exact_products(device):
+        layers = blend_agreeing(images.to(torch.float32), geometry, blending, on_level, device)
+        return feather_seams(layers, geometry, feather, on_level, device).clamp_(0, 1)

@@ -40,15 +40,17 @@ def _fill(parent: torch.Tensor, child: torch.Tensor, inset: Inset) -> None:
 
 
 @one_thread()
-def fill_insets(layers: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+def fill_insets(layers: torch.Tensor, geometry: Geometry, device: torch.device | None = None) -> torch.Tensor:
     """Writes every deeper level into the insets of those around it, in place: [N, C, H, W] float32.
 
     As `render_image`, but with the pixel model's own Gaussian in place of D, whose blocks are
     sharper: this is what views are resampled from, and a view of level i within its frame must
     see through level i+1's inset the same picture at every zoom. Doing it again changes nothing.
+    device: where to compute, the layers' own by default; one level at a time is brought there.
     """
+    device = layers.device if device is None else device
     for pair in outwards(geometry):
-        _fill(layers[pair.outer], layers[pair.inner], geometry.steps[pair.outer])
+        _fill(layers[pair.outer], layers[pair.inner].to(device), geometry.steps[pair.outer])
     return layers
 
 
@@ -59,10 +61,13 @@ class ZoomStack:
         the deeper ones show (`fill_insets`), so what it held there does not matter.
     geometry: the insets on the layers' own grid (`geometry.scaled` brings a coarser one there).
     levels: prompts and zooms, `ZoomLevels` of the same length.
+    device: where insets are filled, level by level; the layers' own by default. They stay where they are.
     Raises ValueError where they do not fit together, or layers hold NaN or infinity.
     """
 
-    def __init__(self, layers: torch.Tensor, geometry: Geometry, levels: ZoomLevels):
+    def __init__(
+        self, layers: torch.Tensor, geometry: Geometry, levels: ZoomLevels, device: torch.device | None = None
+    ):
         check_levels(layers, geometry, "layers")
         if len(levels) != len(geometry):
             raise ValueError(f"levels has {len(levels)} entries, layers has {len(geometry)} levels.")
@@ -73,7 +78,8 @@ class ZoomStack:
         if not bool(torch.isfinite(layers.sum(dtype=torch.float32))):
             raise ValueError("layers must hold finite numbers, got NaN or infinity.")
         self.geometry, self.levels = geometry, levels
-        self.layers = fill_insets(layers.to(torch.float32, copy=True, memory_format=torch.contiguous_format), geometry)
+        own = layers.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        self.layers = fill_insets(own, geometry, device)
 
     def __len__(self) -> int:
         return len(self.geometry)
