@@ -12,6 +12,7 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .nodes import NODES
 from .nodes.check_route import add_check_route
+from .nodes.notes import running_server
 from .nodes.prompts_route import add_prompts_route
 
 WEB_DIRECTORY = "./web"
@@ -19,8 +20,10 @@ WEB_DIRECTORY = "./web"
 
 class ZoomStackExtension(ComfyExtension):
     async def on_load(self) -> None:
-        add_check_route()
-        add_prompts_route()
+        server = running_server()
+        if server is not None:
+            add_check_route(server)
+            add_prompts_route(server)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

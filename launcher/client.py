@@ -98,10 +98,10 @@ class ComfyClient:
 
     async def _request(self, method: str, path: str, body: Any, timeout: float) -> tuple[int, bytes]:
         plain = body is None or isinstance(body, (bytes, aiohttp.FormData))
-        content = {"data": body} if plain else {"json": body}
+        data, document = (body, None) if plain else (None, body)
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session:
-                async with session.request(method, self._address + path, **content) as answer:
+                async with session.request(method, self._address + path, data=data, json=document) as answer:
                     return answer.status, await answer.read()
         except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
             reason = str(error) or f"no answer within {timeout:g} s"

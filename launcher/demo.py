@@ -51,13 +51,14 @@ def run_demo(options: argparse.Namespace, installation: Installation) -> None:
             changed = options.seed is not None or options.prompts
             if graph is None and (changed or not options.serve):
                 graph = _convert(server, path.name, content)
-            if options.seed is not None:
+            if graph is not None and options.seed is not None:
                 workflows.set_seed(graph, layout, server.client.object_info(), options.seed)
-            if options.prompts:
+            if graph is not None and options.prompts:
                 workflows.set_prompts(graph, layout, read_prompts(options.prompts))
-            if options.serve:
+            # What is served has a layout (see `command._check`), and what runs a graph.
+            if options.serve and layout is not None:
                 _serve(server, path.stem, layout, ours=path.parent == workflows.FOLDER and not changed)
-            else:
+            elif graph is not None:
                 _run(server, path.stem, graph, layout)
 
 

@@ -222,7 +222,9 @@ def unpack(archive: Path, folder: str, target: Path) -> None:
                 raise Problem(f"The archive {archive.name} holds a file outside its folder: {member.name}")
             file = target / path.relative_to(inside)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tar.extractfile(member) as source, open(file, "wb") as copy:
+            source = tar.extractfile(member)
+            assert source is not None  # as of every plain file
+            with source, open(file, "wb") as copy:
                 shutil.copyfileobj(source, copy)
 
 

@@ -74,7 +74,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
     """Start a command in a process group of its own, so that `stop` reaches its children too."""
-    if WINDOWS:
+    if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     else:
         options["start_new_session"] = True

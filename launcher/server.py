@@ -85,7 +85,7 @@ class ComfyServer:
                 self._command(), cwd=self.comfyui, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
         try:
-            self._wait_until_ready(timeout, on_wait or (lambda seconds: None))
+            self._wait_until_ready(self._process, timeout, on_wait or (lambda seconds: None))
         except BaseException:
             self.stop()
             raise
@@ -119,27 +119,27 @@ class ComfyServer:
             command += ["--database-url", f"sqlite:///{(self.base / 'user' / 'comfyui.db').as_posix()}"]
         command += [flag for flag in _WANTED_FLAGS if f'"{flag}"' in known]
         if self.models is not None:
-            command += ["--extra-model-paths-config", str(self._model_paths())]
+            command += ["--extra-model-paths-config", str(self._model_paths(self.models))]
         if self.cpu:
             command.append("--cpu")
         return command + self.arguments
 
-    def _model_paths(self) -> Path:
+    def _model_paths(self, models: Path) -> Path:
         """A file that lends the server the model folders of `models` for reading."""
-        folders = sorted(path for path in self.models.iterdir() if path.is_dir())
+        folders = sorted(path for path in models.iterdir() if path.is_dir())
         # JSON is YAML, and spares us a YAML writer.
         content = {"installed": {folder.name: str(folder) for folder in folders}}
         path = self.base / "model_paths.yaml"
         path.write_text(json.dumps(content), "utf-8")
         return path
 
-    def _wait_until_ready(self, timeout: float, on_wait: Callable[[float], None]) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen, timeout: float, on_wait: Callable[[float], None]) -> None:
         started = time.monotonic()
         while True:
             waited = time.monotonic() - started
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 raise ServerFailed(
-                    f"ComfyUI stopped while starting (exit code {self._process.returncode}). The end of its log:\n"
+                    f"ComfyUI stopped while starting (exit code {process.returncode}). The end of its log:\n"
                     f"{self.log_tail()}\nThe whole log: {self.log_path}"
                 )
             if waited > timeout:

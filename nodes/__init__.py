@@ -1,5 +1,7 @@
 """The pack's nodes, one file per concern."""
 
+from comfy_api.v0_0_2 import io
+
 from . import (
     advanced,
     camera,
@@ -33,4 +35,4 @@ PARTS = (
     advanced,
     demo,
 )
-NODES = [node for part in PARTS for node in part.NODES]
+NODES: list[type[io.ComfyNode]] = [node for part in PARTS for node in part.NODES]

@@ -179,9 +179,10 @@ class Agreement:
 
     def _sigmas(self, window) -> tuple[float, float]:
         """(lowest, highest) sigma of a part of the sampling given in percent."""
-        return tuple(
+        low, high = (
             float(self._model_sampling.percent_to_sigma(p)) for p in (window.end_percent, window.start_percent)
         )
+        return low, high
 
     def guided(self, sigma: float) -> bool:
         """Whether cfg counts at this evaluation."""
@@ -203,7 +204,7 @@ class Agreement:
 
         main: False for the unconditional estimates, which some samplers read beside the main ones.
         """
-        constraints = [held for held, (low, high) in self._constraints if low <= sigma <= high]
+        constraints: list = [held for held, (low, high) in self._constraints if low <= sigma <= high]
         iterative = self._settings.update == "iterative"
         if (iterative and not main) or (not iterative and self._settings.blending == "none" and not constraints):
             return denoised

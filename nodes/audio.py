@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,7 +25,7 @@ class Sound(NamedTuple):
         return self.rate if self.rate in AAC_RATES else OTHER_RATE
 
 
-def sound_of(audio: dict | None) -> Sound | None:
+def sound_of(audio: Mapping[str, Any] | None) -> Sound | None:
     """The first sound of an AUDIO, whose waveform is [batch, channels, samples]; without a batch, or
     without channels either, it is taken as one sound. None where there is none.
 

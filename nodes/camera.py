@@ -21,7 +21,7 @@ LISTEN = {
 _SAMPLES = 1025
 
 
-def _curve_input(name: str, tooltip: str) -> io.Custom.Input:
+def _curve_input(name: str, tooltip: str) -> io.Input:
     """A socket for core's CURVE; its own widget would give a curve where none is wanted."""
     return io.Custom("CURVE").Input(name, optional=True, tooltip=tooltip, extra_dict={"forceInput": True})
 
@@ -127,10 +127,11 @@ class ZoomCamera(io.ComfyNode):
         way = _curve(points, curve, "points" if curve is None else "curve")
         rolled = _curve(roll_points, roll_curve, "roll_points" if roll_curve is None else "roll_curve")
         heard, follows, sound = None, SPEED, sound_of(audio)
-        if LISTEN[listen] is not None:
+        wanted = LISTEN[listen]
+        if wanted is not None:
             if sound is None:
                 raise ValueError(f'listen is "{listen}" and audio brings no sound: connect one, or set listen to off.')
-            hears, follows = LISTEN[listen]
+            hears, follows = wanted
             heard = Listening(sound.waveform, sound.rate, hears)
         motion = Motion(
             speed=way if points_set == SPEED else None,

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import uuid
 
+from aiohttp import web
+from server import PromptServer
 
-def add_check_route() -> None:
+
+def add_check_route(server: PromptServer) -> None:
     """Add POST /zoom-stack/validate to ComfyUI's server: a prompt as for `/prompt`, answered with its `node_errors`."""
-    from aiohttp import web
     from execution import validate_prompt
-    from server import PromptServer
 
-    @PromptServer.instance.routes.post("/zoom-stack/validate")
+    @server.routes.post("/zoom-stack/validate")
     async def validate(request: web.Request) -> web.Response:
         prompt = (await request.json())["prompt"]
         _, error, _, node_errors = await validate_prompt(str(uuid.uuid4()), prompt, None)

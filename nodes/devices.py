@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import comfy.model_management
 import torch
 
@@ -13,12 +15,18 @@ _GPU_HEADROOM = 4
 LEVELS_AT_ONCE = 10
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that ComfyUI has to spare on a device."""
+    # A pair only for who asks for one.
+    return cast(int, comfy.model_management.get_free_memory(device))
+
+
 def _gpu_with_room(lies: torch.device, needed: int) -> torch.device:
     """ComfyUI's GPU where it has `needed` bytes to spare, else where the levels lie."""
     device = comfy.model_management.get_torch_device()
     if device.type != "cuda" or lies.type != "cpu":
         return lies
-    return lies if comfy.model_management.get_free_memory(device) < needed else device
+    return lies if free_memory(device) < needed else device
 
 
 def render_device(stack: ZoomStack, height: int, width: int) -> torch.device:

@@ -53,7 +53,9 @@ def levels_for(
         levels = ZoomLevels.uniform(count, zoom, loop)
     if len(levels) != count:
         raise ValueError(f"images has {count} pictures, levels has {len(levels)} levels: give one picture a level.")
-    if levels.geometry is None:
-        levels = levels.with_geometry(levels.resolve(height, width))
-        check_insets(levels.geometry, "images", "pixels")
-    return levels, levels.geometry.scaled(height, width)
+    geometry = levels.geometry
+    if geometry is None:
+        geometry = levels.resolve(height, width)
+        check_insets(geometry, "images", "pixels")
+        levels = levels.with_geometry(geometry)
+    return levels, geometry.scaled(height, width)

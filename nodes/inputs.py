@@ -35,7 +35,7 @@ def vae_input() -> io.Vae.Input:
     )
 
 
-def guide_input(tooltip: str = "A photograph that one of the levels has to show.") -> io.Custom.Input:
+def guide_input(tooltip: str = "A photograph that one of the levels has to show.") -> io.Input:
     """A photograph, for whatever samples jointly."""
     return ZoomGuideType.Input("guide", optional=True, tooltip=tooltip)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import comfy.model_management
 import comfy.model_patcher
@@ -318,7 +319,7 @@ def shared_noise(levels: ZoomLevels) -> Callable[[torch.Tensor, int], torch.Tens
     def draw(samples: torch.Tensor, seed: int) -> torch.Tensor:
         check_latent(samples, len(levels))
         # Not by the latent's batch_index: Batch Latents repeats numbers there, and levels would repeat their noise.
-        noise = comfy.sample.prepare_noise(samples, seed)
+        noise = cast(torch.Tensor, comfy.sample.prepare_noise(samples, seed))
         return as_images(lambda images: render_noise(images, resolve(levels, samples)), noise)
 
     return draw

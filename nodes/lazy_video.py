@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -26,7 +26,7 @@ from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stream import h264_options, stream_frames
 from ..zoom_core.view import StackRenderer
 from .audio import LAYOUTS, Sound, sound_of
-from .devices import render_device
+from .devices import free_memory, render_device
 
 # The encoder is told of progress, and the browser by it, this often (seconds): a film has up to a million frames.
 _TELL_EVERY = 0.1
@@ -111,7 +111,7 @@ class LazyZoomVideo(Input.Video):
         width: int,
         height: int,
         fit: str = "crop",
-        audio: dict | None = None,
+        audio: Input.Audio | None = None,
         span: range | None = None,
         ramp: float = RAMP,
         bit_depth: int = 8,
@@ -158,7 +158,7 @@ class LazyZoomVideo(Input.Video):
         Raises ValueError where they would not fit in the memory that is free.
         """
         device = comfy.model_management.intermediate_device()
-        free = comfy.model_management.get_free_memory(device)
+        free = free_memory(device)
         if self.memory() > free:
             raise ValueError(
                 f"frames: {self.describe_memory()}, {free / 2**30:.2f} GiB is free. Take a smaller size, "
@@ -193,7 +193,7 @@ class LazyZoomVideo(Input.Video):
         last = first + math.ceil(len(self._span) * rate / frame_rate)
         return Sound(self._sound.waveform[:, first:last], rate)
 
-    def _cut_audio(self) -> dict | None:
+    def _cut_audio(self) -> Input.Audio | None:
         sound = self._cut_sound()
         return {"waveform": sound.waveform[None], "sample_rate": sound.rate} if sound else None
 
@@ -222,7 +222,7 @@ class LazyZoomVideo(Input.Video):
             self._bit_depth,
         )
 
-    def _frames(self, bits: int) -> Iterator[np.ndarray]:
+    def _frames(self, bits: int) -> Generator[np.ndarray]:
         shots = (self._camera.shot(number) for number in self._span)
         device = render_device(self._stack, self._height, self._width)
         size = self._height, self._width
@@ -274,18 +274,17 @@ class LazyZoomVideo(Input.Video):
         stream = output.add_stream("h264", rate=self.get_frame_rate())
         stream.width, stream.height = self._width, self._height
         encoding.set_up(stream)
-        sound = self._cut_sound()
+        sound, voice = self._cut_sound(), None
         if sound:
             # All streams have to be there before the first packet is written.
-            layout = LAYOUTS[len(sound.waveform)]
-            audio_stream = output.add_stream("aac", rate=sound.encoded_rate, layout=layout)
+            voice = output.add_stream("aac", rate=sound.encoded_rate, layout=LAYOUTS[len(sound.waveform)])
 
         progress = _Progress(len(self._span))
         frames = self._frames(encoding.bits)
-        last = frame = None
+        last, frame = None, None
         try:
             for i, pixels in enumerate(frames):
-                if pixels is not last:
+                if frame is None or pixels is not last:
                     last, frame = pixels, encoding.frame(pixels)
                 frame.pts = i
                 output.mux(stream.encode(frame))
@@ -294,10 +293,11 @@ class LazyZoomVideo(Input.Video):
             frames.close()
         output.mux(stream.encode(None))
         if sound and sound.waveform.shape[1]:
-            self._encode_sound(output, audio_stream, sound, layout)
+            self._encode_sound(output, voice, sound)
 
     @staticmethod
-    def _encode_sound(output, stream, sound: Sound, layout: str) -> None:
+    def _encode_sound(output, stream, sound: Sound) -> None:
+        layout = LAYOUTS[len(sound.waveform)]
         frame = av.AudioFrame.from_ndarray(sound.waveform.contiguous().numpy(), format="fltp", layout=layout)
         frame.sample_rate, frame.pts = sound.rate, 0
         frames = [frame]

@@ -5,8 +5,14 @@ from __future__ import annotations
 import logging
 
 from comfy_api.v0_0_2 import io
+from server import PromptServer
 
 SAMPLERS = ("MultiScaleJointKSampler", "ZoomJointGuider")
+
+
+def running_server() -> PromptServer | None:
+    """The server that this runs in; None in a script."""
+    return getattr(PromptServer, "instance", None)
 
 
 def say(node: type[io.ComfyNode], text: str) -> None:
@@ -14,9 +20,7 @@ def say(node: type[io.ComfyNode], text: str) -> None:
 
     The frontend shows `ui.text` for its own text node only.
     """
-    from server import PromptServer
-
-    server = getattr(PromptServer, "instance", None)
+    server = running_server()
     if server and node.hidden and node.hidden.unique_id:
         server.send_progress_text(text, node.hidden.unique_id)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
+from aiohttp import web
+from server import PromptServer
+
 from ..zoom_core.prompts import MAX_CHARACTERS, parse_prompts, read_rows
 
 
-def add_prompts_route() -> None:
+def add_prompts_route(server: PromptServer) -> None:
     """Add POST /zoom-stack/prompts to ComfyUI's server: {"text": ...} -> {"rows": [...]} or {"error": "..."}."""
-    from aiohttp import web
-    from server import PromptServer
 
-    @PromptServer.instance.routes.post("/zoom-stack/prompts")
+    @server.routes.post("/zoom-stack/prompts")
     async def read(request: web.Request) -> web.Response:
         try:
             text = (await request.json())["text"]

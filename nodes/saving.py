@@ -12,7 +12,7 @@ from ..zoom_core import ZoomStack, files
 
 
 def save_output(
-    stack: ZoomStack, filename_prefix: str, suffix: str, write: Callable[[Path], None]
+    stack: ZoomStack, filename_prefix: str, suffix: str, write: Callable[[Path], object]
 ) -> tuple[ui.SavedResult, Path]:
     """A new file below the output folder, for the page and as a path; `write` fills an empty one of another name."""
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(

@@ -73,6 +73,7 @@ def _placed(entry: dict[str, Any], level: torch.Tensor, index: int, count: int) 
     }
     seen = comfy.samplers.get_area_and_mult({**alone, "model_conds": {}}, level, level.new_zeros(1))
     dims = level.ndim - 2
+    assert seen is not None  # only an entry with a range of time can be left out
     area = seen.area or [*level.shape[2:], *[0] * dims]
     weight = torch.zeros_like(level[:, 0])
     inside = tuple(slice(area[dims + d], area[dims + d] + area[d]) for d in range(dims))
@@ -143,9 +144,12 @@ def place(level_conds: list[list[dict[str, Any]]], noise: torch.Tensor) -> list[
     wide = [entry for ranked in zip_longest(*reversed(placed)) for entry in ranked if entry is not None]
     if len({len(entries) for entries in level_conds}) > 1:
         return wide
-    batches = [_together(ranked) for ranked in zip(*level_conds)]
-    if None in batches:
-        return wide
+    batches = []
+    for ranked in zip(*level_conds):
+        entry = _together(ranked)
+        if entry is None:
+            return wide
+        batches.append(entry)
     return [{**entry, MARK: _Batch(entry["model_conds"], wide, len(batches))} for entry in batches]
 
 
@@ -176,12 +180,15 @@ def _made_wide(cond: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None
     """The same entries side by side; None for what is not the levels' own, or was changed since."""
     if not cond or _is_wide(cond):
         return cond
+    first = cond[0].get(MARK)
+    if first is None or len(cond) != first.total:
+        return None
     marks = [entry.get(MARK) for entry in cond]
     ours = all(
-        mark is not None and mark.wide is marks[0].wide and entry["model_conds"] is mark.model_conds
+        mark is not None and mark.wide is first.wide and entry["model_conds"] is mark.model_conds
         for entry, mark in zip(cond, marks)
     )
-    return marks[0].wide if ours and len(cond) == marks[0].total else None
+    return first.wide if ours else None
 
 
 def calc_cond_batch_wrapper(executor, model, conds, x_in, timestep, model_options):

@@ -27,7 +27,8 @@ class LatentSpace:
 
     def size(self, latent: torch.Tensor) -> tuple[int, int]:
         """(height, width) of the grid on which levels agree."""
-        return tuple(latent.shape[-2:])
+        height, width = latent.shape[-2:]
+        return height, width
 
     def picture(self, latent: torch.Tensor) -> torch.Tensor:
         """A level's latent [1, C, .., H, W] as a picture on that grid."""

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from functools import lru_cache
 
-import comfy.model_management
 import folder_paths
 import torch
 from comfy_api.v0_0_2 import io
@@ -15,6 +14,7 @@ from comfy_api.v0_0_2 import io
 from ..zoom_core import files, stack_file
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import SUFFIX
+from .devices import free_memory
 from .notes import say
 from .saving import save_output
 from .types import CATEGORY, ZoomStackType
@@ -150,7 +150,7 @@ class ZoomStackLoad(io.ComfyNode):
     def execute(cls, stack_file) -> io.NodeOutput:
         path = _stack_path(stack_file)
         # float16 in the file, float32 in memory, and the pages of the file while it is read.
-        needed, free = 3 * os.path.getsize(path), comfy.model_management.get_free_memory(torch.device("cpu"))
+        needed, free = 3 * os.path.getsize(path), free_memory(torch.device("cpu"))
         if needed > free:
             raise ValueError(
                 f"stack_file {stack_file!r} takes {needed / 2**30:.1f} GiB of memory while it is loaded, "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 from comfy_execution.graph_utils import ExecutionBlocker
-from server import PromptServer
 
 from ..zoom_core.camera import DIRECTIONS, EASINGS, Camera
 from ..zoom_core.compose import RAMP
 from ..zoom_core.stack_file import MAX_SIDE
 from .inputs import fit_input, ramp_input
 from .lazy_video import LazyZoomVideo
+from .notes import running_server, say
 from .types import CATEGORY, ZoomCameraType, ZoomStackType
 
 VIDEO_ONLY, ALL_FRAMES = "video only", "all frames"
@@ -39,7 +39,7 @@ def is_taken(graph: dict, node_id: str, output: int) -> bool:
 
 def running_graph() -> dict:
     """The API graph (id -> node) that the server runs now; empty outside a server."""
-    server = PromptServer.instance
+    server = running_server()
     running = server.prompt_queue.get_current_queue_volatile()[0] if server is not None else []
     return {key: node for _, _, graph, *_ in running for key, node in graph.items()}
 
@@ -179,12 +179,11 @@ class ZoomVideoFrames(io.ComfyNode):
         check_even("height", height)
         way = Camera(stack.geometry, fps, seconds_per_level, direction, easing, hold_start, hold_end, camera)
         video = LazyZoomVideo(stack, way, width, height, fit, audio, ramp=ramp / 100, bit_depth=int(bit_depth))
-        prompt = cls.hidden.dynprompt
+        prompt = cls.hidden.dynprompt if cls.hidden else None
         graph = {node: prompt.get_node(node) for node in prompt.all_node_ids()} if prompt else {}
-        if frames == VIDEO_ONLY and not is_taken(graph, cls.hidden.unique_id, FRAMES_OUTPUT):
+        if frames == VIDEO_ONLY and not (graph and is_taken(graph, cls.hidden.unique_id, FRAMES_OUTPUT)):
             return io.NodeOutput(video, ExecutionBlocker(None))
-        if PromptServer.instance is not None:
-            PromptServer.instance.send_progress_text(video.describe_memory(), cls.hidden.unique_id)
+        say(cls, video.describe_memory())
         return io.NodeOutput(video, video.images())
 
 

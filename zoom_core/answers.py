@@ -23,6 +23,8 @@ _MOST = 1000  # lines: beyond that nothing is a list of levels
 _LISTS = ("prompts", "levels", "zoom_levels", "scales", "list", "answer", "items", "stack")
 
 _KIND = r"(?:level|scale|step|prompt|zoom(?:\s+level)?|stage|layer|image|picture|frame|scene)"
+# Between the objects of an answer; nothing counts too.
+_GAP = re.compile(r"[\s,]*")
 _NUMBERED = re.compile(
     rf"""(?:[-*+\u2022]\s{{1,4}})?(?P<mark>(?:\#{{1,6}}\s{{1,4}})?(?:\*\*|__)?\s{{0,4}})
     (?:\#?[\[(]?\d{{1,2}}(?:[.):\]](?!\d)|\s{{0,4}}[-\u2013\u2014]\s)  |  {_KIND}\s{{0,4}}\#?\d{{1,2}}\b)
@@ -132,7 +134,7 @@ def _json(text: str) -> list[Any] | None:
         if isinstance(value, list):
             return value
         entries = [value]
-        while following := _JSON.match(text, re.compile(r"[\s,]*").match(text, end).end()):
+        while (gap := _GAP.match(text, end)) and (following := _JSON.match(text, gap.end())):
             try:
                 value, end = loose_json.read_value(text, following.end())
             except loose_json.NotJson:
@@ -305,8 +307,8 @@ def _without_picture(item: str) -> str:
 
 def without_marks(prompts: list[str]) -> list[str]:
     """The texts of JSON entries, where all of them carry a number or an "An image of" without it."""
-    matches = [_NUMBERED.match(prompt.lstrip()) for prompt in prompts]
-    if all(match and _title(match) for match in matches):
-        prompts = [_clean(_title(match)) for match in matches]
+    titles = [_title(match) if (match := _NUMBERED.match(prompt.lstrip())) else None for prompt in prompts]
+    if all(titles):
+        prompts = [_clean(title) for title in titles if title]
     pictured = [_without_picture(prompt) for prompt in prompts]
     return pictured if all(before != after for before, after in zip(prompts, pictured)) else prompts

@@ -252,7 +252,7 @@ class Camera:
             # Whole turns: the next round begins as this one did.
             whole = math.copysign(max(round(abs(whole) / 360), 1) * 360, whole)
         if self.motion.rolled is not None:
-            return whole * float(self.motion.rolled(np.float64(self._checked(frame) / max(self.frame_count - 1, 1))))
+            return whole * float(self.motion.rolled(self._checked(frame) / max(self.frame_count - 1, 1)))
         done = self._done(self._checked(frame))
         return whole * (1 - done if self._outward else done)
 

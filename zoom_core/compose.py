@@ -156,13 +156,15 @@ class Composer:
     ) -> _Part:
         """A level seen through a view of its frame, for spans of an output of `size` (rows, columns)."""
         layer = self._layer(view.level)
-        tiles = []
-        for start, extent, axis, span in ((view.top, view.height, 0, rows), (view.left, view.width, 1, columns)):
+
+        def tiles(axis: int, start: float, extent: float, span: tuple[int, int]) -> list[Tile]:
             pixels = layer.shape[1 + axis]
             step = extent * pixels / size[axis]
             offset = start * pixels + 0.5 * step - 0.5
-            tiles.append(axis_tiles(offset, step, pixels, span, self._tile, self.device, axis == 1, step / spacing))
-        return _Part(layer, *tiles, self._strip, self._workspace)
+            return axis_tiles(offset, step, pixels, span, self._tile, self.device, axis == 1, step / spacing)
+
+        down, across = tiles(0, view.top, view.height, rows), tiles(1, view.left, view.width, columns)
+        return _Part(layer, down, across, self._strip, self._workspace)
 
     def _layer(self, level: int) -> torch.Tensor:
         """A level on the computing device; the ones passed by are let go."""

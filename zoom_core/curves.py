@@ -42,8 +42,8 @@ class Curve:
             )
         self._slopes = _monotone_slopes(self.x, self.y) if smooth and len(points) > 1 else None
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The values at x, of any shape."""
+    def __call__(self, x: np.ndarray | float) -> np.ndarray:
+        """The values at x, a number or an array of any shape."""
         if self._slopes is None:
             return np.interp(x, self.x, self.y)
         x = np.clip(x, self.x[0], self.x[-1])

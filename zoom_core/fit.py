@@ -109,12 +109,13 @@ def _register(still: np.ndarray, moving: np.ndarray) -> np.ndarray:
     window = cv2.createHanningWindow(still.shape[::-1], cv2.CV_32F)
     (dx, dy), _ = cv2.phaseCorrelate(still, moving, window)
     best, score = np.eye(2, 3, dtype=np.float32), _likeness(still, moving)
-    for guess in (np.float32([[1, 0, dx], [0, 1, dy]]), np.eye(2, 3, dtype=np.float32)):
-        warp = guess
+    for guess in (np.array([[1, 0, dx], [0, 1, dy]], np.float32), np.eye(2, 3, dtype=np.float32)):
+        warp: np.ndarray = guess
         for sigma in (3.0, 1.0, 0.0):
             a, b = (cv2.GaussianBlur(v, (0, 0), sigma) if sigma else v for v in (still, moving))
             try:
-                _, warp = cv2.findTransformECC(a, b, warp.copy(), cv2.MOTION_AFFINE, _STEPS, None, 3)
+                # OpenCV's stubs do not know that there need be no mask.
+                _, warp = cv2.findTransformECC(a, b, warp.copy(), cv2.MOTION_AFFINE, _STEPS, None, 3)  # type: ignore
             except cv2.error:
                 # It did not converge: what is known so far stands.
                 break
@@ -134,7 +135,7 @@ def _similarity(warp: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.concatenate([linear, (place - linear @ center)[:, None]], axis=1).astype(np.float32)
 
 
-def _parameters(warp: np.ndarray, shape: tuple[int, int]) -> tuple[tuple[float, float], float, float]:
+def _parameters(warp: np.ndarray, shape: tuple[int, ...]) -> tuple[tuple[float, float], float, float]:
     """(shift of the centre, scale, rotation in degrees)."""
     center = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
     shift = warp[:, :2] @ center + warp[:, 2] - center
@@ -196,7 +197,7 @@ def _registered_views(*views: torch.Tensor) -> tuple[list[np.ndarray], np.ndarra
     return [_flattened(cv2.resize(grey, size, interpolation=cv2.INTER_AREA)) for grey in greys], pixel
 
 
-def _movement(warp: np.ndarray, shape: tuple[int, int]) -> float:
+def _movement(warp: np.ndarray, shape: tuple[float, float]) -> float:
     """The furthest that a map moves a corner, in pixels."""
     height, width = shape
     corners = np.array([[x, y, 1.0] for x in (0, width - 1) for y in (0, height - 1)])

@@ -104,7 +104,7 @@ class Geometry:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, for a file's metadata."""
         data = {"height": self.height, "width": self.width, "insets": [list(i) for i in self.insets]}
-        return {**data, "closing": list(self.closing)} if self.closed else data
+        return data if self.closing is None else {**data, "closing": list(self.closing)}
 
     @classmethod
     def from_json(cls, data: Any) -> Geometry:

@@ -165,9 +165,10 @@ class ZoomLevels(Sequence):
         for i, entry in enumerate(data["levels"]):
             if not isinstance(entry, dict) or not set(entry) <= {"prompt", "negative", "zoom", "center"}:
                 raise ValueError(f"level {i} must be an object of prompt, negative, zoom, center, got {quoted(entry)}.")
-            if "center" in entry and isinstance(entry["center"], list):
-                entry = {**entry, "center": tuple(entry["center"])}
-            levels.append(ZoomLevel(**entry))
+            own: dict[str, Any] = dict(entry)
+            if isinstance(own.get("center"), list):
+                own["center"] = tuple(own["center"])
+            levels.append(ZoomLevel(**own))
         geometry, loop = data.get("geometry"), data.get("loop", False)
         if not isinstance(loop, bool):
             raise ValueError(f"loop must be true or false, got {loop!r}.")

@@ -108,7 +108,8 @@ def _closed(text: str, at: int, close: str, found: Any, depth: int) -> tuple[Any
 
 def _skip(text: str, at: int) -> int:
     """The next character that counts; Cut where there is none."""
-    at = _SPACE.match(text, at).end()
+    space = _SPACE.match(text, at)
+    at = space.end() if space else at
     if at >= len(text):
         raise Cut(at)
     return at

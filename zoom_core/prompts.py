@@ -124,10 +124,11 @@ def parse_prompts(
         )
     if len(negatives) == 1:
         negatives *= len(entries)
-    levels = (
-        ZoomLevel(**{"negative": own, "zoom": zoom, **entry, "prompt": _joined(prefix, entry["prompt"], suffix)})
-        for entry, own in zip(entries, negatives)
-    )
+    levels = []
+    for entry, own in zip(entries, negatives):
+        fields: dict[str, Any] = {"negative": own, "zoom": zoom, **entry}
+        fields["prompt"] = _joined(prefix, entry["prompt"], suffix)
+        levels.append(ZoomLevel(**fields))
     return ZoomLevels(levels, loop=loop)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -53,7 +53,7 @@ def stream_frames(
     workers: int | None = None,
     bits: int = 8,
     ramp: float = RAMP,
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray]:
     """The views at `shots` (or zooms, in levels), in order, as `StackRenderer.frame` gives them.
 
     A few frames are rendered ahead by `workers` threads while the caller uses those before, so

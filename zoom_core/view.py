@@ -44,6 +44,11 @@ def _bounds(width: float, height: float, cosine: float, sine: float) -> tuple[fl
     return width * abs(cosine) + height * abs(sine), width * abs(sine) + height * abs(cosine)
 
 
+def _samples(sides: tuple[float, float], dense: float) -> tuple[int, int]:
+    """(columns, rows) of a rectangle of sides (width, height) in pixels, `dense` samples a pixel, with a margin."""
+    return math.ceil(sides[0] * dense) + 2 * _PAD, math.ceil(sides[1] * dense) + 2 * _PAD
+
+
 def _around(level: int, middle: tuple[float, float], pixel: tuple[float, float], sides: tuple[float, float]) -> View:
     """The view of sides (width, height) in pixels of the given size around a point of a level's frame."""
     width, height = pixel[0] * sides[0], pixel[1] * sides[1]
@@ -186,7 +191,7 @@ class StackRenderer:
                 # The block's middle, from the middle of the picture, turned back.
                 x, y = left + 0.5 * (columns - width), top + 0.5 * (rows - height)
                 away = (x * cosine + y * sine) * pixel[0], (y * cosine - x * sine) * pixel[1]
-                source = tuple(math.ceil(side * _DENSE) + 2 * _PAD for side in _bounds(columns, rows, cosine, sine))
+                source = _samples(_bounds(columns, rows, cosine, sine), _DENSE)
                 sides = source[0] / _DENSE, source[1] / _DENSE
                 part = _around(view.level, (middle[0] + away[0], middle[1] + away[1]), pixel, sides)
                 turn = _DENSE * np.array([[cosine, sine], [-sine, cosine]])
@@ -235,12 +240,12 @@ class StackRenderer:
                 drawn = []
                 for width in _FOOTPRINTS:
                     dense = _DENSE / width
-                    source = tuple(math.ceil(np.ptp(axis) * dense) + 2 * _PAD for axis in (u, v))
+                    source = _samples((np.ptp(u), np.ptp(v)), dense)
                     part = _around(view.level, spot, pixel, (source[0] / dense, source[1] / dense))
                     places = ((u - centre[0], source[0]), (v - centre[1], source[1]))
-                    maps = [(axis * dense + 0.5 * (count - 1)).astype(np.float32) for axis, count in places]
+                    x_of, y_of = ((axis * dense + 0.5 * (count - 1)).astype(np.float32) for axis, count in places)
                     picture = self._dense(part, innermost, source, view)
-                    seen = cv2.remap(picture, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+                    seen = cv2.remap(picture, x_of, y_of, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
                     drawn.append(seen.reshape(rows, columns, -1))
                 fine, coarse = _FOOTPRINTS
                 share = np.clip((footprint - fine) / (coarse - fine), 0, 1)[..., None]
@@ -263,12 +268,14 @@ class StackRenderer:
         else:
             return view
         scale = min(1.0, 1 / (view.width * across), 1 / (view.height * down))
-        places = []
-        for start, size, share in ((view.left, view.width, across), (view.top, view.height, down)):
+
+        def start(start: float, size: float, share: float) -> float:
             room = 0.5 * size * scale * share
             middle = min(max(start + 0.5 * size, room), 1 - room)
-            places.append(middle - 0.5 * size * scale)
-        return View(view.level, *places, view.width * scale, view.height * scale)
+            return middle - 0.5 * size * scale
+
+        left, top = start(view.left, view.width, across), start(view.top, view.height, down)
+        return View(view.level, left, top, view.width * scale, view.height * scale)
 
     def _cropped(self, view: View) -> View:
         """The middle of a view, in the shape of the canvas."""
