@@ -272,7 +272,9 @@ def _tiles(build: Build, axis: Axis, dtype: torch.dtype) -> tuple[Tile, ...]:
     (a model's device has no room for what nobody asks for again) and are ordinary tensors, also
     when the first to ask is in inference mode: the next one may want gradients.
     """
-    part = {reduction: _rows_down, block_reduction: _rows_down, noise_reduction: _rows_whole}.get(build, _rows_up)
+    part = _rows_whole if build is noise_reduction else _rows_up
+    if build in (reduction, block_reduction):
+        part = _rows_down
     count = axis.size if part is _rows_up else axis.count
     # The whole matrix is one part where it cannot be cut.
     length = count if part is _rows_whole else TILE

@@ -14,6 +14,9 @@ from .geometry import Geometry
 from .operators import check_levels, compute_dtype
 from .pairs import Pair, inwards, outwards
 
+# Levels [C, H, W] by number.
+Levels = torch.Tensor | dict[int, torch.Tensor]
+
 DEFAULT = "border"
 # At the border of its frame a level gives so much of its own to the level around it: enough that it takes up
 # what goes on across the border, little enough that prompts do not bleed into each other.
@@ -73,7 +76,7 @@ def _band_weighted(difference: torch.Tensor, steps: list[tuple[Axis, Axis]]) -> 
     return result
 
 
-def _mean_of_bands(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torch.Tensor:
+def _mean_of_bands(layers: Levels, pair: Pair, geometry: Geometry) -> torch.Tensor:
     """Every band of the inner level becomes the mean over the levels that resolve it, in place.
 
     Returns what that adds, on the inset's grid.
@@ -84,7 +87,7 @@ def _mean_of_bands(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torc
     return correction
 
 
-def _mean_of_pictures(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> None:
+def _mean_of_pictures(layers: Levels, pair: Pair, geometry: Geometry) -> None:
     """The inner level becomes the mean over all levels around it at its own size, in place."""
     expanded = pair.expand(pair.crop(layers[pair.outer]))
     around = pair.inner
@@ -122,7 +125,7 @@ def _fade(vertical: Axis, horizontal: Axis, length: float, dtype: torch.dtype) -
         return torch.where(fade > axes.NEGLIGIBLE, fade, 0.0)
 
 
-def _share_at_border(layers: torch.Tensor, pair: Pair, geometry: Geometry) -> torch.Tensor:
+def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry) -> torch.Tensor:
     """The inner level meets the one around it near its border, in place; inside it keeps its own.
 
     Every band of a Laplacian pyramid fades over pixels of its own (Burt and Adelson 1983). Returns what that adds,
@@ -165,40 +168,13 @@ def _continue_outwards(layers: torch.Tensor, pair: Pair, length: float) -> None:
 
 
 # Each updates the inner level of a pair in place, the one around it being finished, and returns what it
-# added on the inset's grid, where that says all.
-METHODS: dict[str, Callable[[torch.Tensor, Pair, Geometry], torch.Tensor | None] | None] = {
+# added on the inset's grid, where that says all. It needs these two levels only.
+METHODS: dict[str, Callable[[Levels, Pair, Geometry], torch.Tensor | None] | None] = {
     "border": _share_at_border,
     "multi-resolution": _mean_of_bands,
     "average": _mean_of_pictures,
     "none": None,
 }
-
-
-def blend_pairs(
-    images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, length: float = 0.0
-) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
-    """`blend`, and what it added to the inner level of each pair, on the grid of the inset.
-
-    The list is empty for methods that change more than the level outside resolves.
-    """
-    if method not in METHODS:
-        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
-    if not length >= 0:
-        raise ValueError(f"length must be a number of pixels from 0 on, got {length}.")
-    check_levels(images, geometry, "images")
-    layers = images.to(compute_dtype(images), copy=True)
-    update, corrections = METHODS[method], {}
-    for pair in inwards(geometry) if update else ():
-        if geometry.closed:
-            # It may have been here before: what it became then was for the levels inside it.
-            layers[pair.inner].copy_(images[pair.inner])
-        correction = update(layers, pair, geometry)
-        if correction is not None:
-            corrections[pair.inner] = pair, correction
-    if method == "border":
-        for pair in outwards(geometry):
-            _continue_outwards(layers, pair, length)
-    return layers.to(images.dtype), list(corrections.values())
 
 
 def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, length: float = 0.0) -> torch.Tensor:
@@ -227,4 +203,21 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     resolves it.
     Raises ValueError for an unknown method, a length below 0, or where images and geometry do not fit.
     """
-    return blend_pairs(images, geometry, method, length)[0]
+    if method not in METHODS:
+        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
+    if not length >= 0:
+        raise ValueError(f"length must be a number of pixels from 0 on, got {length}.")
+    check_levels(images, geometry, "images")
+    update = METHODS[method]
+    if update is None:
+        return images.clone()
+    layers = images.to(compute_dtype(images), copy=True)
+    for pair in inwards(geometry):
+        if geometry.closed:
+            # It may have been here before: what it became then was for the levels inside it.
+            layers[pair.inner].copy_(images[pair.inner])
+        update(layers, pair, geometry)
+    if method == "border":
+        for pair in outwards(geometry):
+            _continue_outwards(layers, pair, length)
+    return layers.to(images.dtype)

@@ -115,8 +115,10 @@ def _blended(
     """`blend` of float32 images [N, C, H, W], level by level on a device, and what it added to the inner level of
     each pair, on the grid of the inset; an empty list for methods that change more than the outer level resolves."""
     layers, update = images.clone(), METHODS[method]
+    if update is None:
+        return layers, []
     corrections: dict[int, tuple[Pair, torch.Tensor]] = {}
-    for pair in inwards(geometry) if update else ():
+    for pair in inwards(geometry):
         # Of a closed geometry the inner level may have been here before: what it became then was for the levels
         # inside it.
         near = {pair.outer: layers[pair.outer].to(device), pair.inner: images[pair.inner].to(device, copy=True)}

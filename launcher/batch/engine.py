@@ -12,11 +12,12 @@ import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 # Before Dask is imported, here and in the workers: lost workers are told job by job, not in its log.
@@ -62,11 +63,11 @@ def read_servers(path: Path) -> tuple[str, ...]:
         address = line if "://" in line else f"http://{line}"
         try:
             parts = urlsplit(address)
-            good = parts.scheme == "http" and parts.hostname and parts.port and parts.path in ("", "/")
+            if parts.scheme != "http" or not parts.hostname or not parts.port or parts.path not in ("", "/"):
+                raise ValueError(address)
         except ValueError:
-            good = False
-        if not good:
-            raise Problem(f"--servers: expected lines like http://127.0.0.1:8188 in {path.name}, got {line[:80]!r}.")
+            expected = f"expected lines like http://127.0.0.1:8188 in {path.name}, got {line[:80]!r}."
+            raise Problem(f"--servers: {expected}") from None
         servers.append(f"http://{parts.hostname}:{parts.port}")
     if not servers:
         raise Problem(f"--servers: there is no address in {path}.")
@@ -121,7 +122,7 @@ def connect(place: Place) -> Iterator[Client]:
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise Problem(f"--scheduler: no Dask scheduler answers at {place.scheduler}: {error}") from error
         with client:
-            check_versions(client.get_versions())
+            check_versions(cast(Mapping[str, Any], client.get_versions()))
             send_code(client)
             yield client
         return
@@ -170,7 +171,7 @@ async def _versions(scheduler: str) -> dict:
         return await remote.versions()
 
 
-def check_versions(found: dict) -> None:
+def check_versions(found: Mapping[str, Any]) -> None:
     """Problem when the scheduler or a worker runs other versions than we do; `found` is Client.get_versions()."""
     ours = (distributed.__version__, sys.version_info[:2])
     others = {"the scheduler": found["scheduler"], **found["workers"]}

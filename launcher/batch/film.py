@@ -166,7 +166,7 @@ def join_film(plan: FilmPlan, made: tuple[Outcome, int], parts: list[bytes | Out
     for broken in (part for part in [outcome, *parts] if isinstance(part, Outcome) and part.error):
         return broken
     sound = _file_of(outcome, _SOUND) if _SOUND in plan.prepare else None
-    film = join([part for part in parts if part], sound, frames)
+    film = join([part for part in parts if isinstance(part, bytes) and part], sound, frames)
     inner = {name for node in (_STACK, _SOUND) for name in outcome.by_node.get(node, [])}
     files = {name: content for name, content in outcome.files.items() if name not in inner}
     return replace(outcome, files={**files, f"{plan.prefix}.mp4": film})
@@ -187,26 +187,29 @@ def join(parts: list[bytes], sound: bytes | None, frames: int) -> bytes:
 def _write_joined(whole: Path, parts: list[bytes], sound: bytes | None, frames: int) -> None:
     options = {"movflags": "use_metadata_tags+faststart"}
     with ExitStack() as stack:
-        sources = [stack.enter_context(av.open(io.BytesIO(part))) for part in parts]
+        sources = [stack.enter_context(av.open(io.BytesIO(part), "r")) for part in parts]
         output = stack.enter_context(av.open(str(whole), "w", format="mp4", options=options))
         streams = [source.streams.video[0] for source in sources]
         first = streams[0]
         for name, value in sources[0].metadata.items():
             output.metadata[name] = value
         target = output.add_stream_from_template(first)
-        ticks = 1 / (first.average_rate * first.time_base)
+        rate, tick = first.average_rate, first.time_base
+        if not rate or not tick:
+            raise ValueError("the parts of the film do not say how long their frames last.")
+        ticks = 1 / (rate * tick)
         for number, stream in enumerate(streams):
             if _settings(stream) != _settings(first):
                 raise ValueError(f"part {number} of the film was encoded with other settings than part 0.")
-        audio = _encoded(output, sound, Fraction(frames) / first.average_rate) if sound else iter(())
+        audio = _encoded(output, sound, Fraction(frames) / rate) if sound else iter(())
         pending = next(audio, None)
         done = 0
         for source, stream in zip(sources, streams):
             for packet in source.demux(stream):
-                if packet.dts is None:
+                if packet.dts is None or packet.pts is None:  # the last, which is empty
                     continue
                 packet.pts, packet.dts = (int(time + done * ticks) for time in (packet.pts, packet.dts))
-                while pending is not None and pending.dts * pending.time_base <= packet.dts * first.time_base:
+                while pending is not None and _begins(pending) <= packet.dts * tick:
                     output.mux(pending)
                     pending = next(audio, None)
                 packet.stream = target
@@ -219,6 +222,11 @@ def _write_joined(whole: Path, parts: list[bytes], sound: bytes | None, frames: 
             raise ValueError(f"the parts of the film hold {done} frames, expected {frames}.")
 
 
+def _begins(packet: av.Packet) -> Fraction:
+    """When an encoded packet is due, in seconds."""
+    return (packet.dts or 0) * (packet.time_base or Fraction(1))
+
+
 def _settings(stream: av.VideoStream) -> tuple:
     context = stream.codec_context
     return context.name, bytes(context.extradata or b""), stream.width, stream.height, stream.time_base
@@ -226,7 +234,7 @@ def _settings(stream: av.VideoStream) -> tuple:
 
 def _encoded(output, sound: bytes, seconds: Fraction) -> Iterator[av.Packet]:
     """The packets of a new audio stream of `output`: the whole of `sound` as AAC, no longer than `seconds`."""
-    source = av.open(io.BytesIO(sound))
+    source = av.open(io.BytesIO(sound), "r")
     audio = source.streams.audio[0]
     stream = output.add_stream("aac", rate=audio.rate, layout=audio.layout.name)
 

@@ -68,7 +68,8 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
                 say("The scheduler has no workers yet; the jobs wait for them.")
             status.finish()
             if place.listen != "127.0.0.1":
-                say(f"More workers can join at {client.scheduler.address}. Anyone who reaches it can run code here:")
+                address = client.scheduler_info()["address"]
+                say(f"More workers can join at {address}. Anyone who reaches it can run code here:")
                 say("use it in a network that you trust only, or TLS (docs/batch.md).")
             with Status("Running jobs") as status:
                 workers, asked = len(place.workers or place.servers or client.scheduler_info()["workers"]), 0.0
