@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import comfy.samplers
 import torch
@@ -20,14 +21,22 @@ class Restarts(comfy.samplers.Sampler):
     chance. draw: noise like a tensor, for a seed.
     """
 
-    def __init__(self, sampler: comfy.samplers.Sampler, count: int, draw: Callable[[torch.Tensor, int], torch.Tensor]):
+    def __init__(self, sampler: comfy.samplers.KSAMPLER, count: int, draw: Callable[[torch.Tensor, int], Any]):
         self._sampler, self._count, self._draw = sampler, count, draw
 
     def max_denoise(self, model_wrap, sigmas):
         return self._sampler.max_denoise(model_wrap, sigmas)
 
     def sample(
-        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+        self,
+        model_wrap,
+        sigmas,
+        extra_args,
+        callback,
+        noise,
+        latent_image: Any = None,
+        denoise_mask=None,
+        disable_pbar=False,
     ):
         ratios = [noise_to_signal(model_wrap.inner_model.model_sampling, float(sigma)) for sigma in sigmas]
         first = next((i for i, ratio in enumerate(ratios) if ratio <= _FROM), len(ratios))

@@ -264,7 +264,7 @@ def test_nested_latents_and_clips_are_refused(toy, model_folder, prompts):
 
 
 def test_a_second_stage_that_sees_the_level_before(zoom_stack_pack, prompts):
-    """The core's x4 upscaler: each level beside its own small picture, from lists and from a batch of N, and together."""
+    """The core's x4 upscaler: each level beside its own small picture, from lists, from a batch of N, and together."""
     model = tiny_models.x4_upscaler()
     positive, negative = prompts
     pictures = random(TOY_LEVELS, 32, 32, 3).sigmoid()
