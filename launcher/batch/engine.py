@@ -82,7 +82,7 @@ def answering(servers: tuple[str, ...]) -> tuple[str, ...]:
     def answers(server: str) -> bool:
         address = urlsplit(server)
         try:
-            return bool(ComfyClient(address.hostname, address.port).get("/system_stats", timeout=10))
+            return bool(ComfyClient(address.hostname or "", address.port or 80).get("/system_stats", timeout=10))
         except (ServerGone, RuntimeError, ValueError):
             return False
 
@@ -165,7 +165,7 @@ def _check_certificates(address: str) -> None:
         )
 
 
-async def _versions(scheduler: str) -> dict:
+async def _versions(scheduler: str) -> Any:
     """What a scheduler runs, as in Client.get_versions()."""
     async with distributed.rpc(scheduler, connection_args=Security().get_connection_args("client")) as remote:
         return await remote.versions()
