@@ -43,7 +43,7 @@ def sound_of(audio: Mapping[str, Any] | None) -> Sound | None:
         if not len(waveform):
             raise ValueError("audio must hold a sound, got an empty batch.")
         waveform = waveform[0]
-    waveform = waveform.reshape(-1, waveform.shape[-1]) if waveform.ndim == 2 else waveform[None]
+    waveform = waveform if waveform.ndim == 2 else waveform[None]
     if waveform.shape[0] not in LAYOUTS:
         raise ValueError(f"audio must have 1, 2 or 6 channels, got {waveform.shape[0]}.")
     waveform = waveform.detach().to("cpu", torch.float32)

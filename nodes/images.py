@@ -14,6 +14,8 @@ def levels_from_images(images: list[torch.Tensor]) -> torch.Tensor:
 
     Raises ValueError where they differ in size.
     """
+    if not images:
+        raise ValueError("images is an empty list: connect at least one picture.")
     for batch in images:
         if batch.ndim != 4:
             raise ValueError(f"images must be [batch, height, width, channels], got the shape {tuple(batch.shape)}.")

@@ -175,3 +175,11 @@ def test_checking_and_aligning_can_be_stopped_before_any_pair():
     with pytest.raises(InterruptedError):
         seen.clear()
         align_levels(pictures(), GEOMETRY, on_pair=stop)
+
+
+def test_pictures_with_nan_are_refused():
+    images = pictures()
+    images[1, 0, 3, 3] = torch.nan
+    for work in (check_fit, align_levels):
+        with pytest.raises(ValueError, match="images must hold finite numbers, picture 1 holds NaN"):
+            work(images, GEOMETRY)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from benchmarks.plane_waves import PlaneWaves
-from zoom_core import ZoomLevel, ZoomLevels
+from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
 from zoom_core.stack import fill_insets
 
 av = pytest.importorskip("av", reason="needs ComfyUI's packages")
@@ -411,6 +411,19 @@ def test_check_and_align_reports_and_corrects(node):
     )
     _, report, _, _ = node["ZoomStackFit"].execute([unlike], [2.0], [True], [True]).result
     assert "Level 1 does not show the same place" in report
+
+
+def test_an_empty_list_and_an_endless_name_are_refused_in_words(node, zoom_stack_pack):
+    from zoom_stack_pack.nodes.stack_files import ZoomStackSave
+
+    for name, rest in (("ZoomStackRender", (["border"], [20.0], [2.0])), ("ZoomStackFit", ([2.0], [True], [True]))):
+        with pytest.raises(ValueError, match="images is an empty list"):
+            node[name].execute([], *rest)
+    levels = ZoomLevels.uniform(2)
+    stack = ZoomStack(torch.rand(2, 3, 16, 16), levels.resolve(16, 16), levels)
+    for prefix in ("a" * 300, "\u00e9" * 130):
+        with pytest.raises(ValueError, match="filename_prefix is too long for a file's name, it begins"):
+            ZoomStackSave.execute(stack, prefix)
 
 
 def test_every_input_of_every_node_has_a_tooltip(node):

@@ -135,6 +135,23 @@ def test_audio_without_batch_or_channels_is_heard(make, shape):
     assert heard.shape[1] / RATE == pytest.approx(1, abs=0.08) and heard.std() == pytest.approx(0.7, abs=0.05)
 
 
+def test_audio_without_samples_makes_a_silent_film(make):
+    for shape in ((1, 2, 0), (2, 0), (0,)):
+        buffer = BytesIO()
+        make(audio={"waveform": torch.zeros(shape), "sample_rate": RATE}).save_to(buffer)
+        buffer.seek(0)
+        with av.open(buffer) as container:
+            assert container.streams.video and not container.streams.audio
+
+
+def test_all_frames_without_a_server(zoom_stack_pack, stack):
+    from zoom_stack_pack.nodes.video import ZoomVideoFrames
+
+    settings = dict(width=32, height=24, fps=5.0, seconds_per_level=1.0, direction="in", easing="linear")
+    made = ZoomVideoFrames.execute(stack, **settings, hold_start=0.0, hold_end=0.0, frames="all frames").args
+    assert made[1].shape == (made[0].get_frame_count(), 24, 32, 3) and made[1].std() > 0.01
+
+
 @pytest.mark.parametrize("rate", [192000, 12345, 8000])
 def test_audio_of_any_rate_keeps_its_pitch(make, rate):
     wave = torch.sin(torch.arange(2 * rate) * (2 * math.pi * 440 / rate))

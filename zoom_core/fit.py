@@ -13,7 +13,7 @@ from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 
 from .geometry import Geometry, Inset
-from .operators import check_levels
+from .operators import check_finite, check_levels
 from .pairs import pair
 from .threads import one_thread
 
@@ -253,9 +253,10 @@ def check_fit(
 
     on_pair: called before every pair, for progress; what it raises stops the work. device: where to compute, the
     pictures' own by default; two at a time are brought there. (What finds the shift runs on the processor.)
-    Raises ValueError where they do not match the geometry or are too small to compare.
+    Raises ValueError where they do not match the geometry, are too small to compare, or hold NaN or infinity.
     """
     check_levels(images, geometry, "images")
+    check_finite(images, "images")
     fits = []
     for i in range(1, len(geometry.steps) + 1):
         if on_pair:
@@ -284,6 +285,7 @@ def align_levels(
     on_pair, device: as for `check_fit`. Raises ValueError as that does.
     """
     check_levels(images, geometry, "images")
+    check_finite(images, "images")
     result, fits = images.to(torch.float32, copy=True), []
     for i in range(1, len(geometry.steps) + 1):
         if on_pair:

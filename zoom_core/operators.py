@@ -47,6 +47,13 @@ def _operator(name: str) -> Callable[[torch.Tensor, Axis, Axis], torch.Tensor]:
     return OPERATORS[name]
 
 
+def check_finite(images: torch.Tensor, name: str) -> None:
+    """Raises ValueError where one of N pictures holds NaN or infinity."""
+    for i, image in enumerate(images):
+        if not bool(torch.isfinite(image.sum(dtype=torch.float32))):
+            raise ValueError(f"{name} must hold finite numbers, picture {i} holds NaN or infinity.")
+
+
 def downscale(image: torch.Tensor, height: int, width: int, operator: str = "pixel") -> torch.Tensor:
     """One step to a coarser grid: [.., C, H, W] -> [.., C, height, width].
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from .axes import exact_products
 from .blending import DEFAULT, METHODS
 from .geometry import Geometry
-from .operators import check_levels
+from .operators import check_finite, check_levels
 from .pairs import Pair, inwards
 from .threads import one_thread
 
@@ -207,9 +207,7 @@ def fuse(
     own by default; two levels at a time are brought there, and the layers lie where the pictures do.
     Raises ValueError where pictures and geometry do not fit, or pictures hold NaN or infinity.
     """
-    for i, image in enumerate(images):
-        if not bool(torch.isfinite(image.sum(dtype=torch.float32))):
-            raise ValueError(f"images must hold finite numbers, picture {i} holds NaN or infinity.")
+    check_finite(images, "images")
     device = images.device if device is None else device
     with exact_products(device):
         layers = blend_agreeing(images.to(torch.float32), geometry, blending, on_level, device)

@@ -11,7 +11,7 @@ import torch
 from . import files, stack_file
 from .geometry import Geometry, Inset
 from .levels import ZoomLevels
-from .operators import check_levels
+from .operators import check_finite, check_levels
 from .pairs import outwards
 from .resample import Workspace, axis_tiles, draw
 from .threads import one_thread
@@ -75,8 +75,7 @@ class ZoomStack:
             raise ValueError(
                 f"loop of levels is {levels.loop}, the geometry is {'closed' if geometry.closed else 'open'}."
             )
-        if not bool(torch.isfinite(layers.sum(dtype=torch.float32))):
-            raise ValueError("layers must hold finite numbers, got NaN or infinity.")
+        check_finite(layers, "layers")
         self.geometry, self.levels = geometry, levels
         own = layers.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         self.layers = fill_insets(own, geometry, device)
