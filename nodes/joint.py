@@ -140,9 +140,9 @@ class JointGuider(comfy.samplers.CFGGuider):
         if not torch.isfinite(sigmas).all():
             raise ValueError("sigmas hold NaN or infinite values: take another scheduler or number of steps.")
         mask = level_mask(denoise_mask, latent_image)
-        foreign = callback is not None and not isinstance(callback, LevelPreviews)
-        if foreign:
-            callback = LevelPreviews(callback)
+        foreign = None
+        if callback is not None and not isinstance(callback, LevelPreviews):
+            foreign = callback = LevelPreviews(callback)
         announce(self._levels, resolve(self._levels, latent_image), strip_columns(len(self._levels)))
         try:
             # The VAE has its turn before the core makes room for the model and loads it.
@@ -156,8 +156,8 @@ class JointGuider(comfy.samplers.CFGGuider):
                 "The model returned NaN or infinite values. Usual causes: it overflows in half precision (start ComfyUI"
                 " with --fp32-unet), a LoRA, patch or file that does not belong to it, or cfg far above what it takes."
             )
-        if foreign:
-            callback.finish()
+        if foreign is not None:
+            foreign.finish()
         if mask is not None:
             # A sampler only comes back to a held latent up to rounding.
             for i in held_levels(mask):
