@@ -24,8 +24,8 @@ from zoom_core.page import DEFAULT_QUALITY, page, viewer_script
 from zoom_core.web_levels import describe, level_webp
 
 PACK = Path(__file__).resolve().parent.parent
-# The rail and the bar beside a picture of 900 x 600, on a narrow page.
-WINDOW = {"width": 900 + 240, "height": 600 + 90}
+# The rail of levels without prompts, the title and the bar beside a picture of 900 x 600.
+WINDOW = {"width": 900 + 64, "height": 600 + 90}
 WATCH = """
 window.frames_ = []; let before = performance.now();
 const tick = (now) => { frames_.push(now - before); before = now; requestAnimationFrame(tick); };

@@ -35,7 +35,8 @@ function widgetOf(node, name) {
  * @param {string} name
  */
 function linked(node, name) {
-  return node.inputs?.some((/** @type {any} */ input) => input.name === name && input.link != null) ?? false;
+  const slot = node.inputs?.findIndex((/** @type {any} */ input) => input.name === name) ?? -1;
+  return slot >= 0 && node.isInputConnected(slot);
 }
 
 /**
@@ -60,11 +61,8 @@ function pictures(start) {
     if (shown) {
       return shown.map((/** @type {Record<string, string>} */ file) => api.apiURL(`/view?${new URLSearchParams(file)}`));
     }
-    for (const output of node.outputs ?? []) {
-      for (const id of output.links ?? []) {
-        const next = start.graph?.getNodeById(start.graph.getLink(id)?.target_id);
-        if (next) seen.add(next);
-      }
+    for (const slot of (node.outputs ?? []).keys()) {
+      for (const next of node.getOutputNodes(slot) ?? []) seen.add(next);
     }
   }
   return [];

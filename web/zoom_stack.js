@@ -171,11 +171,7 @@ function viewersAfter(id) {
     seen.add(node);
     const viewer = widgets.get(node);
     if (viewer instanceof NodeViewer) found.push(viewer);
-    const links = (node.outputs ?? []).flatMap((output) => output.links ?? []);
-    for (const link of links) {
-      const target = (graph.links.get?.(link) ?? graph.links[link])?.target_id;
-      waiting.push(graph.getNodeById(target));
-    }
+    waiting.push(...(node.outputs ?? []).flatMap((_, slot) => node.getOutputNodes(slot) ?? []));
   }
   return found;
 }

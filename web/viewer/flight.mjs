@@ -189,9 +189,6 @@ export class Flight {
   play(direction) {
     this.stop();
     this.playing = direction;
-    if (direction && !this.geometry.closed) {
-      if (direction > 0 && this.zoom >= this.last - 1e-6) this.turn = 0;
-    }
   }
 
   /** One frame later. Gives whether anything moved. @param {number} seconds */
