@@ -35,7 +35,9 @@ def consolidate(
     """
     for constraint in constraints:
         images = constraint.before_blending(images)
-    rendered = render_image(blend(images, geometry, method, length), geometry)
+    rendered = blend(images, geometry, method, length)
+    if method != "border":  # whose layers are rendered already
+        rendered = render_image(rendered, geometry)
 
     def held(levels: torch.Tensor) -> torch.Tensor:
         for constraint in constraints:
