@@ -105,7 +105,10 @@ CHANGES = [
         ("if min(size) < 1 - axes.ROUNDING:", "if min(size) < 2 - axes.ROUNDING:"),
         ("(around / (around + 1))", "(around / (around + 2))"),
         ("around = min(geometry.resolved(geometry.outwards(pair.inner)), len(geometry) - 1)", "pass"),
-        ("layers[pair.inner].copy_(images[pair.inner])", "pass"),
+        (
+            "own = images[pair.inner].to(device, layers.dtype, copy=True)",
+            "own = layers[pair.inner].to(device, copy=True)",
+        ),
         ("if not length >= 0:", "if length < -1:"),
     ),
     *_changes(
@@ -159,7 +162,7 @@ CHANGES = [
         ("            inside.crop(level).copy_(seen)\n", ""),
         ("antialias=True", "antialias=False"),
         ("((whole - part) // 2 for", "(whole - part for"),
-        ("if outwards >= 0:", "if outwards > 0:"),
+        ("if steps < 0:", "if steps <= 0:"),
         ("missing = inside.crop(correction)", "missing = 0 * inside.crop(correction)"),
         ("return self.level % count", "return abs(self.level)"),
         ("weight = None if self._where is None else self._where[region]", "weight = None"),
@@ -170,14 +173,14 @@ CHANGES = [
         # The reach over which fine bands fade, and the coarsest.
         ("_BAND_REACH = 4.0", "_BAND_REACH = 6.0"),
         ("_BAND_REACH = 4.0", "_BAND_REACH = 2.0"),
-        ("reach = (feather * height, feather * width)", "reach = (feather * width, feather * height)"),
+        ("reach = feather * height, feather * width", "reach = feather * width, feather * height"),
         ("_ALIKE, _UNLIKE = 0.99, 0.94", "_ALIKE, _UNLIKE = 0.99, 0.5"),
         ("_ALIKE, _UNLIKE = 0.99, 0.94", "_ALIKE, _UNLIKE = 0.999, 0.99"),
         ("depth = torch.minimum(center, size - center) - 0.5", "depth = torch.minimum(center, size - center)"),
         ("if feather == 0:", "if feather < 0:"),
-        ("layers[pair.inner] = own[pair.inner]", "pass"),
+        ("inner = own[pair.inner].to(device)", "inner = layers[pair.inner].to(device)"),
         ('"none" if method == "border" else method', "method"),
-        ("on_level).clamp_(0, 1)", "on_level)"),
+        ("on_level, device).clamp_(0, 1)", "on_level, device)"),
     ),
     *_changes(
         "zoom_core/fit.py",
@@ -274,7 +277,7 @@ CHANGES = [
         ("_GPU_HEADROOM = 4", "_GPU_HEADROOM = 16"),
         ("needed = 4 * stack", "needed = stack"),
         ("2 * stack.height * stack.width + 2 * height * width", "2 * stack.height * stack.width"),
-        ('or stack.layers.device.type != "cpu"', ""),
+        ('or lies.type != "cpu"', ""),
     ),
     *_changes(
         "nodes/joint.py",

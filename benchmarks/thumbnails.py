@@ -44,7 +44,7 @@ def film(client: ComfyClient, path: Path) -> list[Image.Image]:
     graph[frames]["inputs"] |= {"width": SIDE, "height": SIDE, "fps": 30.0, "frames": "all frames"}
     graph[frames]["inputs"] |= {"hold_start": 0.0, "hold_end": 0.0, "seconds_per_level": 0.5}
     graph["film"] = {"class_type": "PreviewImage", "inputs": {"images": [frames, 1]}}
-    entries = client.run(_upstream(graph, "film")).entries("film")
+    entries = client.run(workflows.upstream(graph, "film")).entries("film")
     # The last frame of an endless film comes one step before the first one again.
     end = len(entries) if endless(graph) else len(entries) - 1
     chosen = np.linspace(0, end, FRAMES, endpoint=not endless(graph)).round().astype(int)
@@ -54,17 +54,6 @@ def film(client: ComfyClient, path: Path) -> list[Image.Image]:
 def endless(graph: Graph) -> bool:
     """Whether a workflow's zoom goes round."""
     return any(node["inputs"].get("loop") is True for node in graph.values())
-
-
-def _upstream(graph: Graph, key: str) -> Graph:
-    """A node and all that it needs."""
-    found = {key: graph[key]}
-    for node in (waiting := [graph[key]]):
-        for value in node["inputs"].values():
-            if isinstance(value, list) and value[0] not in found:
-                found[value[0]] = graph[value[0]]
-                waiting.append(graph[value[0]])
-    return found
 
 
 def drawn(path: Path) -> list[Image.Image]:

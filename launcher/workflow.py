@@ -137,6 +137,17 @@ def twin(workflow: Workflow) -> Graph | None:
     return None
 
 
+def upstream(graph: Graph, end: str) -> Graph:
+    """The node `end` and all that it depends on."""
+    waiting, needed = [end], {}
+    while waiting:
+        key = waiting.pop()
+        if key not in needed:
+            needed[key] = graph[key]
+            waiting += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
+    return needed
+
+
 def write_twin(path: Path, workflow: Workflow, graph: Graph) -> None:
     """Keep the API format of the bundled workflow `path`, marked with what it was made from."""
     marked = copy.deepcopy(graph)

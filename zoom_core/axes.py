@@ -272,12 +272,13 @@ def _tiles(build: Build, axis: Axis, dtype: torch.dtype) -> tuple[Tile, ...]:
     (a model's device has no room for what nobody asks for again) and are ordinary tensors, also
     when the first to ask is in inference mode: the next one may want gradients.
     """
-    part = _rows_whole if build is noise_reduction else _rows_up
-    if build in (reduction, block_reduction):
-        part = _rows_down
-    count = axis.size if part is _rows_up else axis.count
-    # The whole matrix is one part where it cannot be cut.
-    length = count if part is _rows_whole else TILE
+    if build is noise_reduction:
+        # One part, which cannot be cut.
+        part, count, length = _rows_whole, axis.count, axis.count
+    elif build in (reduction, block_reduction):
+        part, count, length = _rows_down, axis.count, TILE
+    else:
+        part, count, length = _rows_up, axis.size, TILE
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         tiles = []
         for start in range(0, count, length):

@@ -177,6 +177,36 @@ METHODS: dict[str, Callable[[Levels, Pair, Geometry], torch.Tensor | None] | Non
 }
 
 
+def blend_inwards(
+    images: torch.Tensor, geometry: Geometry, method: str, device: torch.device | None = None
+) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
+    """What a method of `METHODS` makes of images [N, C, H, W], from the outermost inwards: layers in float32 or
+    float64, and what it added to the inner level of each pair, on the grid of the inset.
+
+    The list is empty for methods that change more than the level outside resolves. device: where to compute, the
+    images' own by default; two levels at a time are brought there, and all that is given lies where the images do.
+    Raises ValueError for an unknown method, or where images and geometry do not fit.
+    """
+    if method not in METHODS:
+        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
+    check_levels(images, geometry, "images")
+    layers, update = images.to(compute_dtype(images), copy=True), METHODS[method]
+    if update is None:
+        return layers, []
+    device = images.device if device is None else device
+    corrections: dict[int, tuple[Pair, torch.Tensor]] = {}
+    for pair in inwards(geometry):
+        # Of a closed geometry the inner level may have been here before: what it became then was for the levels
+        # inside it.
+        own = images[pair.inner].to(device, layers.dtype, copy=True)
+        near = {pair.outer: layers[pair.outer].to(device), pair.inner: own}
+        correction = update(near, pair, geometry)
+        layers[pair.inner] = near[pair.inner]
+        if correction is not None:
+            corrections[pair.inner] = pair, correction.to(layers.device)
+    return layers, list(corrections.values())
+
+
 def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, length: float = 0.0) -> torch.Tensor:
     """The layers of the zoom stack that best explains N images: [N, C, H, W] -> [N, C, H, W].
 
@@ -203,20 +233,9 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     resolves it.
     Raises ValueError for an unknown method, a length below 0, or where images and geometry do not fit.
     """
-    if method not in METHODS:
-        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
     if not length >= 0:
         raise ValueError(f"length must be a number of pixels from 0 on, got {length}.")
-    check_levels(images, geometry, "images")
-    update = METHODS[method]
-    if update is None:
-        return images.clone()
-    layers = images.to(compute_dtype(images), copy=True)
-    for pair in inwards(geometry):
-        if geometry.closed:
-            # It may have been here before: what it became then was for the levels inside it.
-            layers[pair.inner].copy_(images[pair.inner])
-        update(layers, pair, geometry)
+    layers, _ = blend_inwards(images, geometry, method)
     if method == "border":
         for pair in outwards(geometry):
             _continue_outwards(layers, pair, length)

@@ -38,14 +38,14 @@ def consolidate(
     rendered = blend(images, geometry, method, length)
     if method != "border":  # whose layers are rendered already
         rendered = render_image(rendered, geometry)
+    if not constraints:
+        return rendered
 
     def held(levels: torch.Tensor) -> torch.Tensor:
         for constraint in constraints:
             levels = constraint.after_rendering(levels)
         return render_image(levels, geometry)
 
-    if not constraints:
-        return rendered
     # One picture is met at once. Several that hold what lies between them, and one that holds itself on the other
     # side of a circle, come together.
     alone = len(constraints) == 1 and not geometry.closed

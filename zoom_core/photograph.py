@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice, zip_longest
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from .axes import Axis, reduction
-from .geometry import Geometry, Inset
+from .geometry import Geometry
 from .operators import check_levels, compute_dtype
 from .pairs import Pair, pairs
 
@@ -151,18 +152,17 @@ class LevelConstraint:
         self._guide = guide
         self._level = level
         self._picture = picture = picture.to(compute_dtype(picture))
-        self._where = where = None if where is None else where.to(picture)
-        self._inside, self._around = [], []
-        for i in range(len(geometry)) if only is None else only:
-            inwards, outwards = i - level, level - i
-            if geometry.closed:
-                inwards, outwards = inwards % len(geometry), outwards % len(geometry)
-            # A level of a closed geometry lies both inside the picture's and around it.
-            if inwards > 0:
-                self._inside.append((i, self._seen_inside(list(islice(geometry.inwards(level), inwards)))))
-            if outwards >= 0:
-                self._around.append((i, self._seen_around(list(islice(geometry.inwards(i), outwards)))))
+        self._where = None if where is None else where.to(picture)
+        self._only = list(range(len(geometry)) if only is None else only)
+        found = ((i, self._seen_around(i)) for i in self._only)
+        self._around = [(i, term) for i, term in found if term is not None]
         self._chain = self._pairs_inwards(None if only is None else set(only))
+
+    @cached_property
+    def _inside(self) -> list[tuple[int, Term]]:
+        """What the picture says of each level inside its own; only Adam asks."""
+        found = ((i, self._seen_inside(i)) for i in self._only)
+        return [(i, term) for i, term in found if term is not None]
 
     def _pairs_inwards(self, only: set[int] | None) -> list[Pair]:
         """The pairs from the picture's level inwards, as long as the inner one may change."""
@@ -176,25 +176,33 @@ class LevelConstraint:
             outer = pair.inner
         return chain
 
-    def _footprints(self, chain: list[Inset]) -> tuple[Footprint, Footprint] | None:
+    def _footprints(self, outer: int, inner: int) -> tuple[Footprint, Footprint] | None:
+        """How level `inner` is seen from level `outer`; None where it does not lie inside it, or is too small.
+
+        Two levels of a closed geometry lie inside each other.
+        """
+        steps = (inner - outer) % len(self._geometry) if self._geometry.closed else inner - outer
+        if steps < 0:
+            return None
+        chain = list(islice(self._geometry.inwards(outer), steps))
         vertical = _footprint([(n.top, n.height) for n in chain], self._geometry.height)
         horizontal = _footprint([(n.left, n.width) for n in chain], self._geometry.width)
         return None if vertical is None or horizontal is None else (vertical, horizontal)
 
-    def _seen_around(self, chain: list[Inset]) -> Term | None:
-        """What a level shows that holds the picture's level through `chain`, where that alone decides it."""
-        footprints = self._footprints(chain)
+    def _seen_around(self, level: int) -> Term | None:
+        """What a level shows that is, or holds, the picture's level, where that alone decides it."""
+        footprints = self._footprints(level, self._level)
         if footprints is None:
             return None
         region, down = _region(footprints), [f.matrix.to(self._picture) for f in footprints]
         weight = None if self._where is None else down[0] @ self._where @ down[1].mT
         return Term(region, None, down[0] @ self._picture @ down[1].mT, weight)
 
-    def _seen_inside(self, chain: list[Inset]) -> Term | None:
-        """What the picture says of a level that lies inside its own through `chain`, where that level alone
-        decides what the picture shows."""
-        footprints = self._footprints(chain)
-        if footprints is None:
+    def _seen_inside(self, level: int) -> Term | None:
+        """What the picture says of a level that lies inside its own, where that level alone decides what the
+        picture shows."""
+        footprints = self._footprints(self._level, level)
+        if footprints is None or level == self._level:
             return None
         region = _region(footprints)
         weight = None if self._where is None else self._where[region]
@@ -227,8 +235,7 @@ class LevelConstraint:
             *_, (_, correction) = _carried_in(missing, chain)
             result[inner] += correction
         for i, term in self._around:
-            if term is not None:
-                result[i][term.region] += self._residual(result[i], term)
+            result[i][term.region] += self._residual(result[i], term)
         return result.to(images.dtype)
 
     def after_rendering(self, images: torch.Tensor) -> torch.Tensor:
@@ -256,7 +263,7 @@ class LevelConstraint:
         check_levels(images, self._geometry, "images")
         result = images.to(compute_dtype(images), copy=True)
         gradient, mean, square = (torch.zeros_like(result) for _ in range(3))
-        terms = [(i, term) for i, term in (*self._inside, *self._around) if term is not None]
+        terms = [*self._inside, *self._around]
         for step in range(1, steps + 1):
             gradient.zero_()
             for i, term in terms:

@@ -10,10 +10,10 @@ from kornia.filters import gaussian_blur2d
 from torch.nn import functional
 
 from .axes import exact_products
-from .blending import DEFAULT, METHODS
+from .blending import DEFAULT, blend_inwards
 from .geometry import Geometry
-from .operators import check_finite, check_levels
-from .pairs import Pair, inwards
+from .operators import check_finite
+from .pairs import inwards
 from .threads import one_thread
 
 DEFAULT_FEATHER = 20.0
@@ -109,26 +109,6 @@ def _agreeing(correction: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return _collapse(corrections)
 
 
-def _blended(
-    images: torch.Tensor, geometry: Geometry, method: str, device: torch.device
-) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
-    """`blend` of float32 images [N, C, H, W], level by level on a device, and what it added to the inner level of
-    each pair, on the grid of the inset; an empty list for methods that change more than the outer level resolves."""
-    layers, update = images.clone(), METHODS[method]
-    if update is None:
-        return layers, []
-    corrections: dict[int, tuple[Pair, torch.Tensor]] = {}
-    for pair in inwards(geometry):
-        # Of a closed geometry the inner level may have been here before: what it became then was for the levels
-        # inside it.
-        near = {pair.outer: layers[pair.outer].to(device), pair.inner: images[pair.inner].to(device, copy=True)}
-        correction = update(near, pair, geometry)
-        layers[pair.inner] = near[pair.inner]
-        if correction is not None:
-            corrections[pair.inner] = pair, correction.to(layers.device)
-    return layers, list(corrections.values())
-
-
 def blend_agreeing(
     images: torch.Tensor,
     geometry: Geometry,
@@ -144,11 +124,8 @@ def blend_agreeing(
     on_level: called after every level but the first. device: see `fuse`.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
-    if method not in METHODS:
-        raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
-    check_levels(images, geometry, "images")
     device = images.device if device is None else device
-    layers, corrections = _blended(images, geometry, "none" if method == "border" else method, device)
+    layers, corrections = blend_inwards(images, geometry, "none" if method == "border" else method, device)
     for pair, correction in corrections:
         own, correction = images[pair.inner].to(device), correction.to(device)
         kept = _agreeing(correction, pair.reduce(own)) - correction

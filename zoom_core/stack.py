@@ -43,9 +43,9 @@ def _fill(parent: torch.Tensor, child: torch.Tensor, inset: Inset) -> None:
 def fill_insets(layers: torch.Tensor, geometry: Geometry, device: torch.device | None = None) -> torch.Tensor:
     """Writes every deeper level into the insets of those around it, in place: [N, C, H, W] float32.
 
-    As `render_image`, but with the pixel model's own Gaussian in place of D, whose blocks are
-    sharper: this is what views are resampled from, and a view of level i within its frame must
-    see through level i+1's inset the same picture at every zoom. Doing it again changes nothing.
+    As `render_image`, but by the renderer's own kernels, which also reach pixels that an inset covers in part, and
+    below a zoom of 2 undo the samples' blur: this is what views are resampled from, and a view of level i within its
+    frame must see through level i+1's inset the same picture at every zoom. Doing it again changes nothing.
     device: where to compute, the layers' own by default; one level at a time is brought there.
     """
     device = layers.device if device is None else device

@@ -20,6 +20,7 @@ from distributed import Client, Future
 from ..client import ComfyClient, ExecutionFailed, Graph
 from ..console import Problem
 from ..jobs import Job
+from ..workflow import upstream
 from .worker import JOB_ERRORS, LONG, Outcome, failed, put_input, run_job, this_server
 
 _STACK, _SOUND, _LOAD, _SLICE = "batch stack", "batch sound", "batch load", "batch slice"
@@ -70,7 +71,7 @@ def plan_film(graph: Graph) -> FilmPlan:
     render[_SLICE] = {"class_type": "Video Slice", "inputs": {"video": [film, 0], "strict_duration": False}}
     render[save]["inputs"]["video"] = [_SLICE, 0]
     prefix = graph[save]["inputs"].get("filename_prefix", "zoom")
-    return FilmPlan(prepare, _needed(render, save), float(settings["fps"]), Path(prefix).name or "zoom")
+    return FilmPlan(prepare, upstream(render, save), float(settings["fps"]), Path(prefix).name or "zoom")
 
 
 def can_be_cut(job: Job) -> bool:
@@ -79,17 +80,6 @@ def can_be_cut(job: Job) -> bool:
         return bool(plan_film(job.graph))
     except Problem:
         return False
-
-
-def _needed(graph: Graph, end: str) -> Graph:
-    """The node `end` and all that it depends on."""
-    waiting, needed = [end], {}
-    while waiting:
-        key = waiting.pop()
-        if key not in needed:
-            needed[key] = graph[key]
-            waiting += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
-    return needed
 
 
 def cut(frames: int, segments: int, shortest: int = 1) -> list[range]:
