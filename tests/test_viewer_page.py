@@ -202,8 +202,11 @@ def test_in_motion_the_picture_is_much_the_same(chromium, address, stack, drawer
         # The second frame after the view has changed; at rest it would be drawn again.
         picture = tab.evaluate(
             """async (hash) => {
+                // On a busy machine frames may come before the page is told of its new address.
+                const told = new Promise((resolve) => addEventListener("hashchange", resolve, { once: true }));
                 location.hash = hash;
-                for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+                await told;
+                for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
                 return document.querySelector(".zs-stage canvas").toDataURL("image/png");
             }""",
             "#at=" + ",".join(str(value) for value in place),
