@@ -26,9 +26,9 @@ sys.path.insert(0, str(ROOT))
 
 from launcher import workflow as workflows  # noqa: E402
 from launcher.batch import engine, film, results  # noqa: E402
+from launcher.batch.jobs import Job  # noqa: E402
 from launcher.client import Graph  # noqa: E402
 from launcher.installation import Installation  # noqa: E402
-from launcher.jobs import Job  # noqa: E402
 from launcher.server import ComfyServer  # noqa: E402
 
 ROUNDS, SMALL, KILLED, PARTS = 5, 200, 2, 2

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .console import Problem
 
@@ -22,7 +19,7 @@ def cache_folder() -> Path:
     """The platform's usual cache folder for us, or what ZOOM_STACK_CACHE says; it exists afterwards."""
     if os.environ.get(VARIABLE):
         folder = Path(os.environ[VARIABLE]).expanduser().resolve()
-    elif os.name == "nt":
+    elif sys.platform == "win32":
         folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "zoom-stack"
     elif sys.platform == "darwin":
         folder = Path.home() / "Library" / "Caches" / "zoom-stack"
@@ -36,11 +33,6 @@ def cache_folder() -> Path:
         advice = f"Set {VARIABLE} to a folder with room to use that instead."
         raise Problem(f"Cannot write to {folder}: {reason}.\n{advice}") from error
     return folder
-
-
-def key(*parts: Any) -> str:
-    """A short name for everything a cached thing was made from."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def need_room(folder: Path, gigabytes: float) -> None:
@@ -69,48 +61,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-class Lock:
-    """A lock between processes that the system releases when its holder dies, however it dies."""
+def try_lock(path: Path) -> IO[bytes] | None:
+    """A file that is locked until it is closed, or its holder dies, however it dies; None where somebody has it."""
+    file = open(path, "a+b")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: Any = None
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
 
-    def try_acquire(self) -> bool:
-        """Take the lock if nobody has it."""
-        handle = open(self._path, "a+b")
-        try:
-            _lock_file(handle)
-        except OSError:
-            handle.close()
-            return False
-        self._file = handle
-        return True
-
-    def acquire(self, on_wait: Callable[[], None]) -> None:
-        """Take the lock, waiting for whoever has it; `on_wait` is called once if so."""
-        if self.try_acquire():
-            return
-        on_wait()
-        while not self.try_acquire():
-            time.sleep(0.5)
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-if os.name == "nt":
-    import msvcrt
-
-    def _lock_file(handle: Any) -> None:
-        handle.seek(0)
-        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock_file(handle: Any) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file

@@ -10,7 +10,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,6 +20,7 @@ Graph = dict[str, dict[str, Any]]
 Event = Callable[[str, dict[str, Any]], None]
 
 CHECK_ROUTE = "/zoom-stack/validate"  # the pack's own: validates a prompt without queueing it
+_REFUSED, _HALF = "The server refused the workflow.", "Some outputs of the workflow are not valid."
 
 
 class ServerGone(ConnectionError):
@@ -29,30 +30,25 @@ class ServerGone(ConnectionError):
 class PromptRefused(ValueError):
     """The server's validation refused a workflow before running any of it.
 
-    `error` is the server's error object, `node_errors` its per-node details.
+    `error` is the server's error object, `node_errors` its per-node details, `messages` a flat list of both.
     """
 
-    def __init__(self, error: dict[str, Any], node_errors: dict[str, Any]) -> None:
-        self.error = error
+    def __init__(self, error: Any, node_errors: dict[str, Any]) -> None:
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.node_errors = node_errors
-        super().__init__("\n".join(self._lines()))
+        found = [
+            (f"  node {node_id} ({node.get('class_type', '?')}): ", item)
+            for node_id, node in node_errors.items()
+            for item in node.get("errors", [])
+        ]
+        # The details of the whole only repeat those of the nodes.
+        own = {"message": self.error.get("message")} if found else self.error
+        self.messages = [_said(item) for item in [self.error, *(item for _, item in found)]]
+        super().__init__("\n".join([_said(own), *(where + _said(item) for where, item in found)]))
 
-    def _lines(self) -> list[str]:
-        lines = [self.error.get("message") or "The server refused the workflow."]
-        if not self.node_errors and self.error.get("details"):
-            lines.append(f"  {self.error['details']}")
-        for node_id, problem in self.node_errors.items():
-            for item in problem.get("errors", []):
-                details = f": {item['details']}" if item.get("details") else ""
-                kind = problem.get("class_type", "?")
-                lines.append(f"  node {node_id} ({kind}): {item.get('message', '?')}{details}")
-        return lines
 
-    @property
-    def messages(self) -> list[str]:
-        """Every message and detail of every node, in one flat list."""
-        items = [self.error] + [e for problem in self.node_errors.values() for e in problem.get("errors", [])]
-        return [f"{item.get('message', '')} {item.get('details', '')}".strip() for item in items]
+def _said(item: dict[str, Any]) -> str:
+    return ": ".join(str(item[key]) for key in ("message", "details") if item.get(key)) or _REFUSED
 
 
 class ExecutionFailed(RuntimeError):
@@ -75,7 +71,6 @@ class Result:
 
     prompt_id: str
     outputs: dict[str, dict[str, Any]]  # node id -> what that node reported ("images", "text", ...)
-    status: dict[str, Any] = field(default_factory=dict)
 
     def entries(self, node_id: str | None = None) -> list[dict[str, Any]]:
         """The saved files ({"filename", "subfolder", "type"}) of one node, or of all."""
@@ -131,8 +126,7 @@ class ComfyClient:
         status, answer = self.request("POST", CHECK_ROUTE, {"prompt": graph})
         data = _as_json(answer)
         if status == 200 and data.get("node_errors"):
-            error = data.get("error") or {"message": "Some outputs of the workflow are not valid."}
-            raise PromptRefused(_as_error(error), data["node_errors"])
+            raise PromptRefused(data.get("error") or _HALF, data["node_errors"])
 
     def queue(self, graph: Graph, workflow: dict[str, Any] | None = None, **metadata: Any) -> str:
         """Queue an API-format graph and give its prompt id; PromptRefused when it is not valid.
@@ -140,20 +134,17 @@ class ComfyClient:
         `workflow` is the graph-format twin that ComfyUI writes into the files it saves, `metadata` more of the kind.
         """
         self.check(graph)
-        body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id}
-        if workflow is not None:
-            metadata["workflow"] = workflow
-        if metadata:
-            body["extra_data"] = {"extra_pnginfo": metadata}
+        saved = metadata if workflow is None else {**metadata, "workflow": workflow}
+        body = {"prompt": graph, "client_id": self.client_id, "extra_data": {"extra_pnginfo": saved} if saved else {}}
         status, answer = self.request("POST", "/prompt", body)
         data = _as_json(answer)
         if status != 200 or "prompt_id" not in data:
-            error = data.get("error", f"the server answered {status}: {_text(answer)}")
-            raise PromptRefused(_as_error(error), data.get("node_errors") or {})
+            error = data.get("error") or f"The server answered {status}: {_text(answer)}"
+            raise PromptRefused(error, data.get("node_errors") or {})
         if data.get("node_errors"):
             # A server without our check runs what it can and drops the other outputs; nobody asked for half a workflow.
             self.cancel(data["prompt_id"])
-            raise PromptRefused({"message": "Some outputs of the workflow are not valid."}, data["node_errors"])
+            raise PromptRefused(_HALF, data["node_errors"])
         return data["prompt_id"]
 
     def cancel(self, prompt_id: str, timeout: float = 60.0) -> None:
@@ -169,10 +160,6 @@ class ComfyClient:
     def interrupt(self, prompt_id: str | None = None) -> None:
         """Stop the running prompt (only if it is the one named)."""
         self.request("POST", "/interrupt", {} if prompt_id is None else {"prompt_id": prompt_id})
-
-    def history(self, prompt_id: str) -> dict[str, Any] | None:
-        """The server's record of a finished prompt, or None."""
-        return self.get(f"/history/{prompt_id}").get(prompt_id)
 
     def run(
         self,
@@ -192,11 +179,11 @@ class ComfyClient:
         prompt_id = _wait(run)
         # The success message is sent a moment before the run is put into the history.
         deadline = time.monotonic() + 60
-        while (record := self.history(prompt_id)) is None:
+        while (record := self.get(f"/history/{prompt_id}").get(prompt_id)) is None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the server has no record of the finished prompt {prompt_id}")
             time.sleep(0.02)
-        return Result(prompt_id, record.get("outputs") or {}, record.get("status") or {})
+        return Result(prompt_id, record.get("outputs") or {})
 
     async def _run(self, graph: Graph, metadata: dict[str, Any], on_event: Event, timeout: float) -> str:
         # Connected before it is queued, so that no message is missed.
@@ -259,10 +246,6 @@ def _as_json(answer: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}
-
-
-def _as_error(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {"message": str(value or "The server refused the workflow.")}
 
 
 def _text(answer: bytes) -> str:

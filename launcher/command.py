@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import browser, jobs, processes, workflow
+from . import browser, processes, workflow
+from .batch.jobs import read_jobs
 from .console import Problem, say
 from .installation import PACK, SOURCES, Installation, prepare
 
@@ -25,15 +26,15 @@ def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int
     options, rest = parse(arguments)
     processes.install_signal_handlers()
     try:
-        installation = _from_stage_0()
-        if installation is None:
-            # Mistakes in what was asked for should show before the set-up, which may take minutes.
-            needed = _check(options, rest)
-            installation = prepare(options.comfyui, needed)
-            if installation.python != Path(sys.executable):
-                os.environ[READY] = json.dumps(installation.as_text())
-                return hand_over([str(installation.python), str(PACK / "run.py"), *arguments])
-        return _run(options, rest, installation)
+        if found := os.environ.pop(READY, None):
+            return _run(options, rest, Installation.from_text(json.loads(found)))
+        # Mistakes in what was asked for should show before the set-up, which may take minutes.
+        needed = _check(options, rest)
+        installation = prepare(options.comfyui, needed)
+        if installation.python == Path(sys.executable):
+            return _run(options, rest, installation)
+        os.environ[READY] = json.dumps(installation.as_text())
+        return hand_over([str(installation.python), str(PACK / "run.py"), *arguments])
     except Problem as problem:
         return _fail(str(problem), 1)
     except processes.Stopped as stopped:
@@ -62,11 +63,6 @@ def _mend_streams() -> None:
         getattr(sys, name).reconfigure(errors="replace")
 
 
-def _from_stage_0() -> Installation | None:
-    found = os.environ.pop(READY, None)
-    return Installation.from_text(json.loads(found)) if found else None
-
-
 def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
     """Complain about what cannot work; the names of the extras that it needs."""
     if options.command == "bench":
@@ -79,7 +75,7 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
         path = workflow.find(options.workflow)
         content = workflow.read(path)
         if options.prompts:
-            read_prompts(options.prompts)
+            workflow.read_prompts(options.prompts)
         if options.serve and workflow.is_api(content):
             raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it.")
         _make_output(options.output)
@@ -90,7 +86,7 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
         if sum(bool(value) for value in (options.scheduler, options.servers, options.workers)) > 1:
             raise Problem("batch: give one of --scheduler, --servers and --workers.")
         # Read here as well, because most mistakes are in it.
-        jobs.read_jobs(options.jobs, options.workflow, options.seed)
+        read_jobs(options.jobs, options.workflow, options.seed)
         _make_output(options.output)
     return _EXTRAS.get(options.command, ())
 
@@ -105,33 +101,20 @@ def _make_output(folder: Path) -> None:
         raise Problem(f"--output: expected a folder to write to, got {folder}: {reason}.") from error
 
 
-def read_prompts(path: Path) -> str:
-    """The text of a file of prompts; Problem when there is none."""
-    try:
-        text = path.read_text("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"--prompts: cannot read {path} as UTF-8 text: {error}") from error
-    if not text:
-        raise Problem(f"--prompts: {path} is empty; expected one prompt a line, from the widest view to the closest.")
-    return text
-
-
 def _run(options: argparse.Namespace, rest: list[str], installation: Installation) -> int:
     """Stage 1: we are in the environment now."""
-    if options.command == "demo":
-        from .demo import run_demo
+    if options.command in ("demo", "twins"):
+        from . import demo
 
-        run_demo(options, installation)
+        if options.command == "demo":
+            demo.run_demo(options, installation)
+        else:
+            demo.write_twins(installation)
         return 0
     if options.command == "batch":
         from .batch.run import run_batch
 
         return run_batch(options, installation)
-    if options.command == "twins":
-        from .demo import write_twins
-
-        write_twins(installation)
-        return 0
     if options.command == "test":
         say(f"Testing with {installation.python} and ComfyUI in {installation.comfyui}")
         # Arguments that name a file or a test replace the default of the whole folder, which is shared among processes.
@@ -154,51 +137,48 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help=f"use the ComfyUI installed there instead of getting one (also: the variable COMFYUI_PATH); or get one of "
         f"the versions {', '.join(SOURCES)}",
     )
-    device = argparse.ArgumentParser(add_help=False)
-    device.add_argument(
-        "--device",
-        choices=["auto", "cpu", "gpu"],
-        default="auto",
-        help="what to compute on (default: a GPU if there is a usable one)",
-    )
-    about = "Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI."
-    parser = argparse.ArgumentParser(prog="run.py", description=about)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | batch | test | bench | twins")
-    demo = commands.add_parser("demo", parents=[shared, device], help="make a zoom video")
-    demo.add_argument(
+    runs = argparse.ArgumentParser(add_help=False)
+    runs.add_argument(
         "--workflow",
         metavar="NAME|FILE",
         default=workflow.DEFAULT,
         help=f"a bundled workflow, or a file of either format (default: {workflow.DEFAULT})",
     )
-    demo.add_argument("--seed", type=_number("a whole number", 2**64), help="the seed for every node that has one")
-    demo.add_argument(
-        "--prompts",
-        type=Path,
-        metavar="FILE",
-        help="prompts, one a line, from the widest view to the closest (or JSON)",
+    runs.add_argument("--seed", type=_number("a whole number", 2**64), help="the seed for every node that has one")
+    runs.add_argument(
+        "--device",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="what to compute on (default: a GPU if there is a usable one)",
     )
-    demo.add_argument("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
-    demo.add_argument(
+    runs.add_argument(
         "--output",
         type=lambda text: Path(text).resolve(),
         metavar="FOLDER",
-        default=PACK / "output",
-        help="where the results go (default: output, beside run.py)",
+        help="where the results go (default: output, or output/batch, beside run.py)",
     )
+
+    about = "Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI."
+    parser = argparse.ArgumentParser(prog="run.py", description=about)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | batch | test | bench | twins")
+    demo = commands.add_parser("demo", parents=[shared, runs], help="make a zoom video")
     demo.add_argument(
-        "--port", type=_number("a port", 2**16), default=0, help="the server's port (default: a free one)"
+        "--prompts", type=Path, metavar="FILE", help="prompts, one a line, from the widest view (or JSON)"
     )
-    batch = commands.add_parser("batch", parents=[shared, device], help="run many jobs, on one machine or many")
+    demo.add_argument("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
+    demo.add_argument("--port", type=_number("a port", 2**16), default=0, help="the server's (default: a free one)")
+    batch = commands.add_parser("batch", parents=[shared, runs], help="run many jobs, on one machine or many")
+    batch.epilog = "--workflow and --seed are for the jobs that name none."
     _add_batch_options(batch)
     commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
-    commands.add_parser(
-        "bench", parents=[shared], help="run a benchmark by name; other arguments go to it", add_help=False
-    )
+    commands.add_parser("bench", parents=[shared], help="run a benchmark by name, with its arguments", add_help=False)
     commands.add_parser("twins", parents=[shared], help="write workflows/api/ again, after changing workflows/*.json")
+
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command in ("demo", "batch", "twins"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if getattr(options, "output", "") is None:
+        options.output = PACK / "output" / ("batch" if options.command == "batch" else "")
     return options, rest
 
 
@@ -208,15 +188,6 @@ def _add_batch_options(batch: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="JOBS",
         help="a folder of prompt files (.txt), a .csv or a .jsonl file; see docs/batch.md",
-    )
-    batch.add_argument("--workflow", metavar="NAME|FILE", help="for the jobs that name none (default: text-to-zoom)")
-    batch.add_argument("--seed", type=_number("a whole number", 2**64), help="for the jobs that name none")
-    batch.add_argument(
-        "--output",
-        type=lambda text: Path(text).resolve(),
-        metavar="FOLDER",
-        default=PACK / "output" / "batch",
-        help="where the results go (default: output/batch, beside run.py)",
     )
     batch.add_argument(
         "--workers", type=_number("a number of workers", 65), help="servers to start here (default: one a GPU, or one)"
@@ -229,12 +200,8 @@ def _add_batch_options(batch: argparse.ArgumentParser) -> None:
         help="render the film of every job in N parts, on as many workers as there are, and join them (default: auto, "
         "as many as there are workers without a job of their own)",
     )
-    batch.add_argument(
-        "--servers", type=Path, metavar="FILE", help="use the ComfyUI servers whose addresses are in FILE, one a line"
-    )
-    batch.add_argument(
-        "--scheduler", metavar="ADDRESS", help="use the Dask scheduler there, and the workers that it has"
-    )
+    batch.add_argument("--servers", type=Path, metavar="FILE", help="use the ComfyUI servers named there, one a line")
+    batch.add_argument("--scheduler", metavar="ADDRESS", help="use the Dask scheduler there, and the workers it has")
     batch.add_argument(
         "--listen",
         metavar="ADDRESS",

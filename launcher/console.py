@@ -17,11 +17,6 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def clock(seconds: float) -> str:
-    """Seconds as m:ss."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
 def bar(fraction: float, width: int = 24) -> str:
     """A progress bar, in characters that every console has."""
     filled = round(max(0.0, min(1.0, fraction)) * width)
@@ -29,7 +24,7 @@ def bar(fraction: float, width: int = 24) -> str:
 
 
 class Status:
-    """One line about work under way, with the time it has taken.
+    """One line about work under way, with the time it has taken; as a context manager it says "done" at the end.
 
     On a terminal the line is rewritten in place. In a log file a line is written once for every new `topic`.
     """
@@ -39,46 +34,34 @@ class Status:
         self._started = time.monotonic()
         self._terminal = self._stream.isatty()
         self._told: set[str] = set()
-        self._open = False
-        self.show("", topic=title)
+        self.show(topic=title)
 
-    @property
-    def seconds(self) -> float:
-        """How long this has been going on."""
-        return time.monotonic() - self._started
-
-    def show(self, detail: str, topic: str = "") -> None:
+    def show(self, detail: str = "", topic: str = "") -> None:
         """Say how far it is. `topic` names the part of the work that `detail` is about."""
         text = f"{self._title} {detail}".rstrip()
         if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            line = f"{text}  {clock(self.seconds)}"
-            self._write("\r" + line[:width].ljust(width))
-            self._open = True
+            self._rewrite(f"{text}  {self._clock()}")
         elif topic and topic not in self._told:
             self._told.add(topic)
-            self._write(text + "\n")
-
-    def finish(self, text: str = "done") -> None:
-        """Replace the line by its result."""
-        line = f"{self._title} {text} ({clock(self.seconds)})"
-        if self._terminal:
-            line = "\r" + line.ljust(shutil.get_terminal_size().columns - 1)
-        self._write(line + "\n")
-        self._open = False
-
-    def break_off(self) -> None:
-        """Leave the line as it is, and go on below it."""
-        if self._open:
-            self._write("\n")
-            self._open = False
+            self._stream.write(text + "\n")
+        self._stream.flush()
 
     def __enter__(self) -> Status:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.break_off()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._rewrite(f"{self._title} done ({self._clock()})")
+        if kind is None or self._terminal:
+            self._stream.write("\n")
+            self._stream.flush()
 
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        return f"{minutes}:{seconds:02d}"
+
+    def _rewrite(self, line: str) -> None:
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            line = "\r" + line[:width].ljust(width)
+        self._stream.write(line)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +16,15 @@ from typing import Any
 
 from . import browser
 from . import workflow as workflows
-from .cache import Lock, read_json, write_whole
+from .cache import read_json, try_lock, write_whole
 from .client import ExecutionFailed, PromptRefused, Result, ServerGone
-from .command import read_prompts
 from .console import Problem, Status, say
 from .installation import PACK, Installation
 from .progress import RunProgress
-from .server import PACK_NAME, ComfyServer, ServerFailed
+from .server import PACK_NAME, ComfyServer
 
-# Custom node folders without nodes, which only serve a workflow to the browser. ComfyUI's Templates list no hidden one.
-_TEMPLATE_PACK, _LISTED_PACK = ".zoom-stack-demo", "zoom-stack-demo"
+# A custom node folder without nodes, which only serves a workflow to the browser; the Templates list no hidden one.
+_TEMPLATE_PACK = ".zoom-stack-demo"
 _SETTINGS = {
     "Comfy.TutorialCompleted": True,  # instead of ComfyUI's tour for newcomers
     "Comfy.Execution.PreviewMethod": "auto",
@@ -43,18 +40,17 @@ def run_demo(options: argparse.Namespace, installation: Installation) -> None:
     # The seed and the prompts go into both formats: what runs, and what is shown or saved with the results.
     layout = None if workflows.is_api(content) else copy.deepcopy(content)
     graph = content if layout is None else workflows.twin(content)
-    with base_folder(installation.cache) as base:
-        _lend_inputs(path.parent / "input", base / "input")
+    with _base_folder(installation.cache, path.parent / "input") as base:
         _prepare_browser(base)
-        cpu = use_cpu(installation, options.device)
-        with started(installation, base, cpu=cpu, output=options.output, port=options.port) as server:
+        cpu = installation.use_cpu(options.device)
+        with _started(installation, base, cpu=cpu, output=options.output, port=options.port) as server:
             changed = options.seed is not None or options.prompts
             if graph is None and (changed or not options.serve):
                 graph = _convert(server, path.name, content)
             if graph is not None and options.seed is not None:
                 workflows.set_seed(graph, layout, server.client.object_info(), options.seed)
             if graph is not None and options.prompts:
-                workflows.set_prompts(graph, layout, read_prompts(options.prompts))
+                workflows.set_prompts(graph, layout, workflows.read_prompts(options.prompts))
             # What is served has a layout (see `command._check`), and what runs a graph.
             if options.serve and layout is not None:
                 _serve(server, path.stem, layout, ours=path.parent == workflows.FOLDER and not changed)
@@ -64,67 +60,54 @@ def run_demo(options: argparse.Namespace, installation: Installation) -> None:
 
 def write_twins(installation: Installation) -> None:
     """Write workflows/api/ again, as the frontend of this ComfyUI queues the bundled workflows."""
-    with base_folder(installation.cache) as base:
-        _lend_inputs(workflows.FOLDER / "input", base / "input")
-        with started(installation, base, cpu=True) as server, browser.frontend(server.url) as page:
-            names = {path.name for path in workflows.bundled()}
-            for path in workflows.bundled():
-                content = workflows.read(path)
-                workflows.write_twin(path, content, browser.convert(page, content))
-                say(f"Written: {workflows.TWINS / path.name}")
-            for path in workflows.TWINS.glob("*.json"):
-                if path.name not in names:
-                    path.unlink()
+    with (
+        _base_folder(installation.cache, workflows.FOLDER / "input") as base,
+        _started(installation, base, cpu=True) as server,
+        browser.frontend(server.url) as page,
+    ):
+        shutil.rmtree(workflows.TWINS, ignore_errors=True)
+        for path in workflows.bundled():
+            content = workflows.read(path)
+            workflows.write_twin(path, content, browser.convert(page, content))
+            say(f"Written: {workflows.TWINS / path.name}")
 
 
 @contextmanager
-def started(installation: Installation, base: Path, **options: Any) -> Iterator[ComfyServer]:
+def _started(installation: Installation, base: Path, **options: Any) -> Iterator[ComfyServer]:
     """A server in the folder `base`, with this pack, for as long as the block lasts."""
-    python, models = str(installation.python), installation.models
+    python, models = installation.python, installation.models
     server = ComfyServer(installation.comfyui, python, base, PACK, models=models, **options)
+    with Status("Starting ComfyUI") as status:
+        server.start(on_wait=status.show)
     try:
-        with Status("Starting ComfyUI") as status:
-            server.start(on_wait=lambda seconds: status.show(""))
-            status.finish()
         yield server
     finally:
         server.stop()
 
 
 def _convert(server: ComfyServer, name: str, content: workflows.Workflow) -> workflows.Graph:
-    with Status(f"Reading {name} with ComfyUI's frontend") as status:
-        try:
-            with browser.frontend(server.url) as page:
-                graph = browser.convert(page, content)
-        except workflows.WorkflowError as error:
-            raise Problem(f"The workflow {name} cannot be queued from here. {error}") from error
-        status.finish()
-    return graph
+    try:
+        with Status(f"Reading {name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
+            return browser.convert(page, content)
+    except workflows.WorkflowError as error:
+        raise Problem(f"The workflow {name} cannot be queued from here. {error}") from error
 
 
 @contextmanager
-def base_folder(cache: Path) -> Iterator[Path]:
-    """The server's own folder for settings, inputs and temporary files, which no other run is using."""
-    number = 1
-    while True:
+def _base_folder(cache: Path, inputs: Path) -> Iterator[Path]:
+    """The server's own folder for settings, inputs and temporary files, which no other run is using.
+
+    inputs: the folder of what a workflow brings along for the server's input folder, if it does.
+    """
+    for number in itertools.count(1):
         base = cache / f"server-{number}"
-        base.mkdir(parents=True, exist_ok=True)
-        lock = Lock(base / "in-use.lock")
-        if lock.try_acquire():
-            break
-        number += 1
-    try:
-        yield base
-    finally:
-        lock.release()
-
-
-def _lend_inputs(source: Path, target: Path) -> None:
-    """Copy the pictures that a workflow brings along to where the server looks for inputs."""
-    target.mkdir(parents=True, exist_ok=True)
-    for file in source.glob("*") if source.is_dir() else []:
-        if file.is_file():
-            shutil.copy2(file, target / file.name)
+        base.mkdir(exist_ok=True)
+        if lock := try_lock(base / "in-use.lock"):
+            with lock:
+                if inputs.is_dir():
+                    shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
+                yield base
+            return
 
 
 def _prepare_browser(base: Path) -> None:
@@ -134,23 +117,9 @@ def _prepare_browser(base: Path) -> None:
     if not _SETTINGS.keys() <= kept.keys():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, _SETTINGS | kept)
-    shutil.rmtree(base / "custom_nodes" / _LISTED_PACK, ignore_errors=True)
     pack = base / "custom_nodes" / _TEMPLATE_PACK
     (pack / "workflows").mkdir(parents=True, exist_ok=True)
     (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
-
-
-def use_cpu(installation: Installation, device: str) -> bool:
-    """Whether ComfyUI has to be told that there is no GPU."""
-    if device != "auto":
-        return device == "cpu"
-    # Looked up before asking torch, which takes seconds to import. /dev/dxg is the GPU under WSL, /dev/kfd an AMD one.
-    driver = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
-    if sys.platform == "darwin" or (os.name == "posix" and not driver):
-        return True
-    code = "import torch; print(torch.cuda.is_available())"
-    done = subprocess.run([installation.python, "-c", code], capture_output=True, text=True)
-    return done.stdout.strip() != "True"
 
 
 def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflows.Workflow | None) -> None:
@@ -164,8 +133,7 @@ def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflo
             title = graph.get(error.node_id, {}).get("_meta", {}).get("title", error.node_type)
             raise Problem(f'The node "{title}" ({error.node_type}) failed:\n{error.message or error}') from error
         except ServerGone as error:
-            raise Problem(f"{error}\nThe end of ComfyUI's log:\n{server.log_tail()}") from error
-        status.finish()
+            raise server.problem(f"{error}.") from error
     _report(server, result)
 
 
@@ -199,4 +167,4 @@ def _serve(server: ComfyServer, name: str, layout: workflows.Workflow, ours: boo
     say(f"What it saves goes to {server.output}. Ctrl-C stops it.")
     while server.pid is not None:
         time.sleep(0.5)
-    raise ServerFailed(f"ComfyUI stopped by itself. The end of its log:\n{server.log_tail()}")
+    raise server.problem("ComfyUI stopped by itself.")

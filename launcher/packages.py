@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import processes
@@ -40,74 +40,67 @@ _EXPLANATIONS = {
 }
 
 
-class Pip:
-    """pip of one Python, writing its log to one file."""
+def pip(python: Path, cache: Path, status: Status, *arguments: str | Path) -> None:
+    """Run pip of one Python, with its log and its temporary files in the cache; Problem when it fails."""
+    log, scratch = cache / "setup-pip.log", cache / "scratch"
+    scratch.mkdir(exist_ok=True)
+    # Wheels are unpacked in the temporary folder, which is often too small for torch.
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
+    environment |= {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
+    environment.pop("PYTHONPATH", None)
 
-    def __init__(self, python: Path, log_path: Path, scratch: Path) -> None:
-        self._python, self._log_path, self._scratch = python, log_path, scratch
+    def explain(said: str) -> str:
+        meaning = next((text for pattern, text in _EXPLANATIONS.items() if re.search(pattern, said)), "")
+        tail = "\n".join("    " + line for line in said.splitlines()[-_TAIL_LINES:])
+        return f"Installing packages failed.\n{meaning}\n{tail}\nThe whole log: {log}"
 
-    def run(self, arguments: Sequence[str], status: Status, site_packages: Path | None = None) -> None:
-        """Run pip with these arguments; Problem when it fails."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        # Wheels are unpacked in the temporary folder, which is often too small for torch.
-        environment = {**os.environ, **{name: str(self._scratch) for name in ("TMPDIR", "TEMP", "TMP")}}
-        environment.pop("PYTHONPATH", None)
-        options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        command = [self._python, "-m", "pip", arguments[0], *options, *arguments[1:]]
-        code = run_logged(command, self._log_path, status, _Reader(status, site_packages), environment)
-        if code:
-            raise Problem(self._explain(code))
-
-    def _explain(self, code: int) -> str:
-        log = self._log_path.read_text("utf-8", "replace")
-        meaning = next((text for pattern, text in _EXPLANATIONS.items() if re.search(pattern, log)), "")
-        tail = "\n".join("    " + line for line in log.splitlines()[-_TAIL_LINES:])
-        return (
-            f"Installing packages failed (pip ended with code {code}).\n{meaning}\n{tail}\nThe whole log:"
-            f" {self._log_path}"
-        )
+    run_logged([python, "-m", "pip", *arguments], log, status, explain, _Reader(python.parent.parent), environment)
 
 
 def run_logged(
     command: Sequence[str | Path],
     log_path: Path,
     status: Status,
-    on_lines: Callable[[list[str]], None],
-    environment: dict[str, str],
-) -> int:
-    """Run a command with its output in a file, handing on new lines (or none) a few times a second; its exit code."""
+    explain: Callable[[str], str],
+    read: Callable[[list[str]], tuple[str, str]] = lambda lines: ("", ""),
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command with its output in a file; Problem with what `explain` makes of that where it fails.
+
+    read: gets the new lines (or none) a few times a second, and gives the status' detail and topic.
+    """
     # The file is polled instead of a pipe read, because a blocked read cannot be interrupted on Windows.
     with open(log_path, "wb") as log:
         process = processes.spawn(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    rest = ""
+    rest, code = "", None
     try:
         with open(log_path, encoding="utf-8", errors="replace") as output:
-            while True:
+            while code is None:
+                time.sleep(0.2)
                 code = process.poll()
                 *lines, rest = (rest + output.read()).split("\n")
-                on_lines(lines)
-                if code is not None:
-                    return code
-                time.sleep(0.2)
+                status.show(*read(lines))
     finally:
         processes.stop(process)
+    if code:
+        raise Problem(explain(log_path.read_text("utf-8", "replace")))
 
 
 class _Reader:
-    """Turns pip's lines into a status."""
+    """Turns pip's lines into a status' detail and topic; `environment` is the folder that it installs to."""
 
-    def __init__(self, status: Status, site_packages: Path | None) -> None:
-        self._status, self._site_packages = status, site_packages
+    def __init__(self, environment: Path) -> None:
+        self._environment = environment
         self._found = self._to_install = self._before = 0
         self._detail, self._topic = "", ""
 
-    def __call__(self, lines: list[str]) -> None:
+    def __call__(self, lines: list[str]) -> tuple[str, str]:
         for line in lines:
             self._read(line)
         if self._to_install:
             done = min(self._installed() - self._before, self._to_install)
             self._detail = f"installing: {done} of {self._to_install} packages"
-        self._status.show(self._detail, self._topic)
+        return self._detail, self._topic
 
     def _read(self, line: str) -> None:
         if match := _COLLECTING.match(line):
@@ -120,7 +113,7 @@ class _Reader:
                 self._topic = self._detail
         elif match := _INSTALLING.match(line):
             self._to_install, self._before, self._topic = match[1].count(",") + 1, self._installed(), "installing"
-        self._status.show(self._detail, self._topic)
 
     def _installed(self) -> int:
-        return len(list(self._site_packages.glob("*.dist-info"))) if self._site_packages else 0
+        places = ("lib/python*/site-packages", "Lib/site-packages")  # as POSIX systems and Windows have them
+        return len({info.name for place in places for info in self._environment.glob(f"{place}/*.dist-info")})

@@ -8,12 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-WINDOWS = os.name == "nt"
-STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 _children: list[subprocess.Popen] = []
 _shields = 0
@@ -30,8 +27,9 @@ class Stopped(KeyboardInterrupt):
 
 def install_signal_handlers() -> None:
     """Turn every request to stop (Ctrl-C, SIGTERM, a closed terminal) into `Stopped`."""
-    for signum in STOP_SIGNALS:
-        signal.signal(signum, _on_signal)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _on_signal)
 
 
 def _on_signal(signum: int, _frame: object) -> None:
@@ -77,11 +75,9 @@ def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
     if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     else:
-        options["start_new_session"] = True
-        options["preexec_fn"] = _die_with_parent()
-    options.setdefault("stdin", subprocess.DEVNULL)
+        options.update(start_new_session=True, preexec_fn=_die_with_parent())
     with shielded():
-        process = subprocess.Popen([str(part) for part in command], **options)
+        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, **options)
         _children.append(process)
     return process
 
@@ -89,44 +85,31 @@ def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
 def stop(process: subprocess.Popen, grace: float = 8.0) -> None:
     """End a process and its group: politely first, then for good. Returns once it is gone."""
     with shielded():
-        if WINDOWS:
-            if process.poll() is None:
-                subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
+        if sys.platform == "win32":
+            subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
         else:
-            if process.poll() is None:
-                _signal_group(process, signal.SIGINT)
-                try:
+            for signum in (signal.SIGINT, signal.SIGKILL):
+                # Nobody may be left in the group: macOS answers EPERM when only zombies are.
+                with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+                    os.killpg(process.pid, signum)
                     process.wait(grace)
-                except subprocess.TimeoutExpired:
-                    pass
-            _signal_group(process, signal.SIGKILL)
         process.wait()
         if process in _children:
             _children.remove(process)
 
 
-def _signal_group(process: subprocess.Popen, signum: int) -> None:
-    try:
-        os.killpg(process.pid, signum)
-    except (ProcessLookupError, PermissionError):
-        # Nobody is left in the group. macOS answers EPERM when only zombies are.
-        pass
-
-
 def stop_all() -> None:
     """End every process that `spawn` started and that is still there."""
     with shielded():
-        for process in _children:
+        while _children:
             # Longer than a single process gets: a pytest among them has servers of its own to stop.
-            stop(process, grace=20.0)
+            stop(_children[-1], grace=20.0)
 
 
 def wait(process: subprocess.Popen) -> int:
     """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too; its exit code."""
-    while True:
-        try:
-            code = process.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            continue
-        stop(process)
-        return code
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+    stop(process)
+    return process.returncode

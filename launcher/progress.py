@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .client import Graph
 from .console import Status, bar
+from .workflow import Graph, upstream
 
 
 class RunProgress:
     """Call it with every event of a run; it keeps the status line up to date."""
 
     def __init__(self, graph: Graph, object_info: dict[str, Any], status: Status) -> None:
-        self._titles = {
-            node_id: graph[node_id].get("_meta", {}).get("title") or graph[node_id]["class_type"]
-            for node_id in needed_nodes(graph, object_info)
-        }
+        # What the server will run: the nodes that save or show something, and all that they depend on.
+        ends = [key for key, node in graph.items() if object_info.get(node["class_type"], {}).get("output_node")]
+        needed = upstream(graph, *ends)
+        self._titles = {key: node.get("_meta", {}).get("title") or node["class_type"] for key, node in needed.items()}
         self._status = status
         self._done: set[str] = set()
         self._current = ""
@@ -43,21 +43,6 @@ class RunProgress:
     def _show(self, steps: str = "", topic: str = "") -> None:
         finished = len(self._done) + (self._fraction if self._current not in self._done else 0)
         title = self._titles.get(self._current, "")
-        text = (
-            f"{bar(finished / max(1, len(self._titles)))} {len(self._done)}/{len(self._titles)} nodes  {title}  {steps}"
-        )
-        self._status.show(text.rstrip(), topic or f"node {self._current}")
-
-
-def needed_nodes(graph: Graph, object_info: dict[str, Any]) -> set[str]:
-    """The nodes that the server will run: those that save or show something, and all that they depend on."""
-    waiting = [node_id for node_id, node in graph.items() if object_info.get(node["class_type"], {}).get("output_node")]
-    needed: set[str] = set()
-    while waiting:
-        node_id = waiting.pop()
-        if node_id in needed or node_id not in graph:
-            continue
-        needed.add(node_id)
-        inputs = graph[node_id].get("inputs", {}).values()
-        waiting += [value[0] for value in inputs if isinstance(value, list) and len(value) == 2]
-    return needed
+        count = len(self._titles)
+        text = f"{bar(finished / max(1, count))} {len(self._done)}/{count} nodes  {title}  {steps}"
+        self._status.show(text, topic or f"node {self._current}")

@@ -7,8 +7,9 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import processes
@@ -17,39 +18,34 @@ from .console import Problem
 
 PACK_NAME = "zoom-stack"
 _TAIL_LINES = 30
+_PATIENCE = 600  # seconds until it has to answer
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _WANTED_FLAGS = ("--disable-api-nodes", "--disable-auto-launch")
-
-
-class ServerFailed(Problem):
-    """The server did not come up, or died; the message ends with the last lines of its log."""
 
 
 class ComfyServer:
     """ComfyUI at `comfyui`, run by `python`, keeping all it writes below `base`.
 
-    Use it as a context manager, or call `start` and `stop`.
+    Use it as a context manager, or call `start` and `stop`. Problem where it does not come up.
     """
 
     def __init__(
         self,
         comfyui: Path,
-        python: str,
+        python: str | Path,
         base: Path,
-        pack: Path | None = None,
+        pack: Path,
         *,
         cpu: bool = False,
         output: Path | None = None,
         models: Path | None = None,
         port: int = 0,
         arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.comfyui, self.python, self.base = Path(comfyui), str(python), Path(base)
-        self.pack, self.cpu, self.models = pack, cpu, models
-        self.output = output or self.base / "output"
-        self.arguments, self.environment = list(arguments), dict(environment or {})
-        self.log_path = self.base / "server.log"
+        self.comfyui, self.python, self.base, self.pack = comfyui, python, base, pack
+        self.cpu, self.models, self.arguments = cpu, models, arguments
+        self.output = output or base / "output"
+        self.log_path = base / "server.log"
         self.port = port  # 0: a free one
         self._process: subprocess.Popen | None = None
 
@@ -75,17 +71,27 @@ class ComfyServer:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def start(self, timeout: float = 600.0, on_wait: Callable[[float], None] | None = None) -> None:
-        """Start the server and wait until it answers; `on_wait(seconds)` is called while waiting."""
-        self._make_folders()
+    def start(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Start the server and wait until it answers; `on_wait` is called while waiting."""
+        for folder in ("custom_nodes", "input", "models", "temp", "user"):
+            (self.base / folder).mkdir(parents=True, exist_ok=True)
+        self.output.mkdir(parents=True, exist_ok=True)
+        link_folder(self.pack, self.base / "custom_nodes" / PACK_NAME)
         self.port = self.port or free_port()
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", **self.environment}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         with open(self.log_path, "wb") as log:
             self._process = processes.spawn(
                 self._command(), cwd=self.comfyui, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
+        deadline = time.monotonic() + _PATIENCE
         try:
-            self._wait_until_ready(self._process, timeout, on_wait or (lambda seconds: None))
+            while not self._answers():
+                if self._process.poll() is not None:
+                    raise self.problem(f"ComfyUI stopped while starting (exit code {self._process.returncode}).")
+                if time.monotonic() > deadline:
+                    raise self.problem(f"ComfyUI did not answer within {_PATIENCE} s.")
+                on_wait()
+                time.sleep(0.15)
         except BaseException:
             self.stop()
             raise
@@ -103,26 +109,23 @@ class ComfyServer:
         text = _COLORS.sub("", self.log_path.read_text("utf-8", "replace"))
         return "\n".join(text.splitlines()[-lines:])
 
-    def _make_folders(self) -> None:
-        for folder in ("custom_nodes", "input", "models", "temp", "user"):
-            (self.base / folder).mkdir(parents=True, exist_ok=True)
-        self.output.mkdir(parents=True, exist_ok=True)
-        if self.pack is not None:
-            link_folder(self.pack, self.base / "custom_nodes" / PACK_NAME)
+    def problem(self, what: str) -> Problem:
+        """What happened to the server, with the end of its log."""
+        return Problem(f"{what} The end of its log:\n{self.log_tail()}\nThe whole log: {self.log_path}")
 
-    def _command(self) -> list[str]:
+    def _command(self) -> list[str | Path]:
         # Flags came and went between versions; an installed ComfyUI may know only some of these.
         known = (self.comfyui / "comfy" / "cli_args.py").read_text("utf-8", "replace")
-        command = [self.python, str(self.comfyui / "main.py"), "--listen", "127.0.0.1", "--port", str(self.port)]
-        command += ["--base-directory", str(self.base), "--output-directory", str(self.output)]
+        command = [self.python, self.comfyui / "main.py", "--listen", "127.0.0.1", "--port", str(self.port)]
+        command += ["--base-directory", self.base, "--output-directory", self.output]
         if '"--database-url"' in known:
             command += ["--database-url", f"sqlite:///{(self.base / 'user' / 'comfyui.db').as_posix()}"]
         command += [flag for flag in _WANTED_FLAGS if f'"{flag}"' in known]
         if self.models is not None:
-            command += ["--extra-model-paths-config", str(self._model_paths(self.models))]
+            command += ["--extra-model-paths-config", self._model_paths(self.models)]
         if self.cpu:
             command.append("--cpu")
-        return command + self.arguments
+        return [*command, *self.arguments]
 
     def _model_paths(self, models: Path) -> Path:
         """A file that lends the server the model folders of `models` for reading."""
@@ -133,23 +136,11 @@ class ComfyServer:
         path.write_text(json.dumps(content), "utf-8")
         return path
 
-    def _wait_until_ready(self, process: subprocess.Popen, timeout: float, on_wait: Callable[[float], None]) -> None:
-        started = time.monotonic()
-        while True:
-            waited = time.monotonic() - started
-            if process.poll() is not None:
-                raise ServerFailed(
-                    f"ComfyUI stopped while starting (exit code {process.returncode}). The end of its log:\n"
-                    f"{self.log_tail()}\nThe whole log: {self.log_path}"
-                )
-            if waited > timeout:
-                raise ServerFailed(f"ComfyUI did not answer within {timeout:.0f} s.\n{self.log_tail()}")
-            try:
-                self.client.get("/system_stats", timeout=5)
-                return
-            except (ServerGone, RuntimeError, ValueError):
-                on_wait(waited)
-                time.sleep(0.15)
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.get("/system_stats", timeout=5))
+        except (ServerGone, RuntimeError, ValueError):
+            return False
 
 
 def free_port() -> int:
@@ -160,24 +151,14 @@ def free_port() -> int:
 
 
 def link_folder(target: Path, link: Path) -> None:
-    """Make `link` lead to the folder `target`; a link that leads elsewhere is replaced."""
-    target = target.resolve()
-    if link.is_symlink() or link.exists():
-        if link.resolve() == target:
-            return
-        if not link.is_symlink() and not _is_junction(link):
-            raise FileExistsError(f"{link} is in the way: expected a link to {target}")
-        # A junction is removed like an empty folder, a symbolic link like a file.
-        link.unlink() if link.is_symlink() else link.rmdir()
-    if os.name == "nt":
-        # Symbolic links need special rights on Windows; junctions do not.
+    """Make `link` lead to the folder `target`, wherever an earlier link led to."""
+    if sys.platform == "win32":
+        # Symbolic links need special rights on Windows; junctions, which are removed like empty folders, do not.
         import _winapi
 
-        _winapi.CreateJunction(str(target), str(link))
+        if os.path.lexists(link):
+            link.rmdir()
+        _winapi.CreateJunction(str(target.resolve()), str(link))
     else:
-        link.symlink_to(target, target_is_directory=True)
-
-
-def _is_junction(path: Path) -> bool:
-    mount_point = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
-    return getattr(os.lstat(path), "st_reparse_tag", 0) == mount_point
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve(), target_is_directory=True)

@@ -61,6 +61,22 @@ def read(path: Path) -> Workflow:
     return data
 
 
+def read_text(path: Path, option: str = "") -> str:
+    """A file that a person wrote; Problem, which begins with what asked for it, where it is no text."""
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{option}cannot read {path} as UTF-8 text: {error}.") from error
+
+
+def read_prompts(path: Path) -> str:
+    """The text of a file of prompts; Problem when there is none."""
+    text = read_text(path, "--prompts: ").strip()
+    if not text:
+        raise Problem(f"--prompts: {path} is empty; expected one prompt a line, from the widest view to the closest.")
+    return text
+
+
 def is_api(data: Any) -> bool:
     """Whether this looks like an API-format graph."""
     return isinstance(data, dict) and any(isinstance(node, dict) and "class_type" in node for node in data.values())
@@ -88,20 +104,17 @@ def _check_api(data: Graph) -> None:
 
 
 def _is_link(value: list[Any], data: Graph) -> bool:
-    return (
-        len(value) == 2 and isinstance(value[0], str) and value[0] in data and type(value[1]) is int and value[1] >= 0
-    )
+    if len(value) != 2 or not isinstance(value[0], str) or type(value[1]) is not int:
+        return False
+    return value[0] in data and value[1] >= 0
 
 
 def _check_graph(data: Workflow) -> None:
     if not isinstance(data.get("links", []), list):
         raise WorkflowError("its links are no list")
     for number, node in enumerate(data["nodes"]):
-        if (
-            not isinstance(node, dict)
-            or not isinstance(node.get("type"), str)
-            or not isinstance(node.get("id"), (int, str))
-        ):
+        named = isinstance(node, dict) and isinstance(node.get("type"), str)
+        if not named or not isinstance(node.get("id"), (int, str)):
             raise WorkflowError(f"entry {number} of its nodes has no id and type")
         if not isinstance(node.get("widgets_values") or [], (list, dict)):
             raise WorkflowError(f"the widgets_values of node {node['id']} ({node['type']}) are no list")
@@ -137,9 +150,9 @@ def twin(workflow: Workflow) -> Graph | None:
     return None
 
 
-def upstream(graph: Graph, end: str) -> Graph:
-    """The node `end` and all that it depends on."""
-    waiting, needed = [end], {}
+def upstream(graph: Graph, *ends: str) -> Graph:
+    """The nodes `ends` and all that they depend on."""
+    waiting, needed = list(ends), {}
     while waiting:
         key = waiting.pop()
         if key not in needed:

@@ -97,7 +97,7 @@ class ComfyHarness:
         except (PromptRefused, ServerGone) as error:
             raise AssertionError(f"{error}\n--- server log ---\n{self.log()}") from error
         previews = [data["bytes"] for kind, data in events if kind == "preview"]
-        return Outputs(result.prompt_id, result.outputs, result.status, self._folders, events, previews)
+        return Outputs(result.prompt_id, result.outputs, self._folders, events, previews)
 
     def validate_error(self, graph: Graph) -> PromptRefused:
         """The refusal of a graph that must not pass the server's validation."""

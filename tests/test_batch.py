@@ -18,8 +18,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from launcher.batch.jobs import Job
 from launcher.console import Problem
-from launcher.jobs import Job
 
 distributed = pytest.importorskip("distributed", reason="needs distributed: run `python run.py test`")
 engine = pytest.importorskip("launcher.batch.engine")
@@ -303,7 +303,7 @@ def test_a_scheduler_that_runs_already_is_brought_the_code(comfy, tmp_path, monk
         other = tmp_path / "other"
         shutil.copytree(PACK / "launcher", other / "launcher")
         shutil.copy(PACK / "comfyui_support.py", other)
-        with open(other / "launcher" / "jobs.py", "a") as file:
+        with open(other / "launcher" / "batch" / "jobs.py", "a") as file:
             file.write("# of another version\n")
         monkeypatch.setattr(engine, "PACK", other)
         with pytest.raises(Problem, match="another version of this pack.*restart the scheduler"):

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
+from launcher.batch.jobs import Job
 from launcher.console import Problem
-from launcher.jobs import Job
 
 film = pytest.importorskip("launcher.batch.film", reason="needs distributed: run `python run.py test`")
 from launcher.batch import engine, worker  # noqa: E402

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from launcher.batch.jobs import read_jobs
 from launcher.console import Problem
-from launcher.jobs import read_jobs
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "color": 0}, "_meta": {"title": "Plain"}},

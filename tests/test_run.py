@@ -19,7 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from launcher import browser
+from launcher import browser, processes
 from launcher.cache import VARIABLE
 from launcher.command import parse
 from launcher.console import Status
@@ -322,6 +322,14 @@ def test_stopped_tests_take_their_server_along(demo):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_every_process_is_ended(monkeypatch):
+    # Not the server that other tests use.
+    monkeypatch.setattr(processes, "_children", [])
+    started = [processes.spawn([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(3)]
+    processes.stop_all()
+    assert all(process.poll() is not None for process in started)
 
 
 def test_arguments_for_pytest_are_handed_on():

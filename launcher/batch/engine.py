@@ -32,8 +32,9 @@ from distributed.security import Security
 from ..client import ComfyClient, ServerGone
 from ..console import Problem, say
 from ..installation import PACK
-from ..jobs import Job
+from ..workflow import read_text
 from .film import SHORTEST, FilmPlan, can_be_cut, parts_for, plan_film, submit_film
+from .jobs import Job
 from .worker import INSTALLATION, SERVER, Outcome, code, run_job
 
 _RETRIES = 5  # of a job whose server is gone
@@ -54,10 +55,7 @@ class Place:
 
 def read_servers(path: Path) -> tuple[str, ...]:
     """The addresses in a file, one a line; Problem for a line that is none."""
-    try:
-        lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"--servers: cannot read {path} as UTF-8 text: {error}.") from error
+    lines = [line.partition("#")[0].strip() for line in read_text(path, "--servers: ").splitlines()]
     servers = []
     for line in filter(None, lines):
         address = line if "://" in line else f"http://{line}"

@@ -19,8 +19,8 @@ from distributed import Client, Future
 
 from ..client import ComfyClient, ExecutionFailed, Graph
 from ..console import Problem
-from ..jobs import Job
 from ..workflow import upstream
+from .jobs import Job
 from .worker import JOB_ERRORS, LONG, Outcome, failed, put_input, run_job, this_server
 
 _STACK, _SOUND, _LOAD, _SLICE = "batch stack", "batch sound", "batch load", "batch slice"

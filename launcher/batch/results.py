@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import read_json
-from ..jobs import Job
+from .jobs import Job
 from .worker import Outcome
 
 NOTE = "result.json"  # written last: a folder with it is finished

@@ -6,15 +6,15 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ..console import Status, bar, say
-from ..demo import use_cpu
 from ..installation import Installation
-from ..jobs import Job, read_jobs
 from .engine import Place, answering, connect, read_servers, run_jobs, wait_for_first, worker_environments
 from .film import can_be_cut, parts_for
+from .jobs import Job, read_jobs
 from .results import clear_up, finished, folders, publish, write_report
 
 
@@ -49,7 +49,7 @@ def _place(options: argparse.Namespace, installation: Installation, folder: Path
         return Place(scheduler=options.scheduler)
     if options.servers:
         return Place(servers=answering(read_servers(options.servers)), listen=options.listen)
-    cpu = use_cpu(installation, options.device)
+    cpu = installation.use_cpu(options.device)
     gpus = 0 if cpu else len(list(Path("/dev").glob("nvidia[0-9]*")))
     environments = worker_environments(installation.as_text(), folder, cpu, gpus, options.workers)
     # Where films are rendered in parts, more workers than jobs have something to do.
@@ -60,34 +60,33 @@ def _place(options: argparse.Namespace, installation: Installation, folder: Path
 
 def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> None:
     done = failed = 0
-    with Status("Starting workers") as status:
-        with connect(place) as client:
+    with ExitStack() as stack:
+        with Status("Starting workers"):
+            client = stack.enter_context(connect(place))
             if not place.scheduler:
                 wait_for_first(client)
-            elif not client.scheduler_info()["workers"]:
-                say("The scheduler has no workers yet; the jobs wait for them.")
-            status.finish()
-            if place.listen != "127.0.0.1":
-                address = client.scheduler_info()["address"]
-                say(f"More workers can join at {address}. Anyone who reaches it can run code here:")
-                say("use it in a network that you trust only, or TLS (docs/batch.md).")
-            with Status("Running jobs") as status:
-                workers, asked = len(place.workers or place.servers or client.scheduler_info()["workers"]), 0.0
-                cores = _cores() if place.workers else None
-                for job, outcome in run_jobs(client, jobs, options.segments, workers, cores):
-                    done += 1
-                    if outcome.error:
-                        failed += 1
-                        rows[job.id] = {"id": job.id, "digest": job.digest, "status": "failed", "error": outcome.error}
-                        rows[job.id] |= {"seconds": round(outcome.seconds, 3), "server": outcome.server}
-                    else:
-                        rows[job.id] = {**publish(options.output, job, outcome), "id": job.id, "status": "finished"}
-                    # A round trip to the scheduler: not for every small job.
-                    if time.monotonic() - asked > 1:
-                        workers, asked = len(client.scheduler_info()["workers"]), time.monotonic()
-                    text = f"{bar(done / len(jobs))} {done}/{len(jobs)}, {failed} failed, {workers} workers"
-                    status.show(text, topic=f"{done * 10 // len(jobs)}")
-                status.finish()
+        if not client.scheduler_info()["workers"]:
+            say("The scheduler has no workers yet; the jobs wait for them.")
+        if place.listen != "127.0.0.1":
+            address = client.scheduler_info()["address"]
+            say(f"More workers can join at {address}. Anyone who reaches it can run code here:")
+            say("use it in a network that you trust only, or TLS (docs/batch.md).")
+        with Status("Running jobs") as status:
+            workers, asked = len(place.workers or place.servers or client.scheduler_info()["workers"]), 0.0
+            cores = _cores() if place.workers else None
+            for job, outcome in run_jobs(client, jobs, options.segments, workers, cores):
+                done += 1
+                if outcome.error:
+                    failed += 1
+                    rows[job.id] = {"id": job.id, "digest": job.digest, "status": "failed", "error": outcome.error}
+                    rows[job.id] |= {"seconds": round(outcome.seconds, 3), "server": outcome.server}
+                else:
+                    rows[job.id] = {**publish(options.output, job, outcome), "id": job.id, "status": "finished"}
+                # A round trip to the scheduler: not for every small job.
+                if time.monotonic() - asked > 1:
+                    workers, asked = len(client.scheduler_info()["workers"]), time.monotonic()
+                text = f"{bar(done / len(jobs))} {done}/{len(jobs)}, {failed} failed, {workers} workers"
+                status.show(text, topic=f"{done * 10 // len(jobs)}")
 
 
 def _cores() -> int:

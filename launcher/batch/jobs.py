@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import workflow as workflows
-from .console import Problem
+from .. import workflow as workflows
+from ..console import Problem
+from ..workflow import read_text
 
 OWN = ("id", "workflow", "prompts", "prompts_file", "seed", "priority")  # any other column is an input by name
 _PLAIN_NAME = re.compile(r"[^\w.-]+")
@@ -77,12 +78,12 @@ def read_jobs(source: Path, workflow: str | None = None, seed: int | None = None
 
 def _rows_of_folder(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(folder.glob("*.txt")):
-        yield path.name, {"id": path.stem, "prompts": _text(path)}
+        yield path.name, {"id": path.stem, "prompts": read_text(path)}
 
 
 def _rows_of_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     # strict: a quote that is never closed would otherwise swallow the rest of the file.
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         names = reader.fieldnames or []
         if len(set(names)) != len(names) or not all(names):
@@ -97,7 +98,7 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _rows_of_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path.name}, line {number}"
@@ -111,13 +112,17 @@ def _rows_of_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _job(row: dict[str, Any], folder: Path, workflow: str, seed: int | None) -> Job:
-    path = _workflow_file(str(row.get("workflow", workflow)), folder)
+    name = str(row.get("workflow", workflow))
+    path = (folder / name).resolve() if (folder / name).is_file() else workflows.find(name)
     graph = copy.deepcopy(_graph(path))
     prompts = row.get("prompts")
     if "prompts_file" in row:
         if prompts is not None:
             raise Problem("expected prompts or prompts_file, got both.")
-        prompts = _text(_inside(folder, str(row["prompts_file"]), "prompts_file"))
+        file = (folder / str(row["prompts_file"])).resolve()
+        if not file.is_file():
+            raise Problem(f"prompts_file: there is no file {file}.")
+        prompts = read_text(file)
     if prompts is not None:
         workflows.set_prompts(graph, None, _prompt_text(prompts))
     seed = _integer(row["seed"], "seed", 0, 2**64 - 1) if "seed" in row else seed
@@ -180,25 +185,6 @@ def _integer(value: Any, name: str, low: int, high: int) -> int:
     if number is None or not low <= number <= high:
         raise Problem(f"{name}: expected a whole number from {low} to {high}, got {str(value)[:60]!r}.")
     return number
-
-
-def _inside(folder: Path, name: str, what: str) -> Path:
-    path = (folder / name).resolve()
-    if not path.is_file():
-        raise Problem(f"{what}: there is no file {path}.")
-    return path
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"cannot read {path} as UTF-8 text: {error}.") from error
-
-
-def _workflow_file(name: str, folder: Path) -> Path:
-    beside = folder / name
-    return beside.resolve() if beside.is_file() else workflows.find(name)
 
 
 @cache
