@@ -183,8 +183,8 @@ CHANGES = [
         ("on_level, device).clamp_(0, 1)", "on_level, device)"),
     ),
     *_changes(
-        "zoom_core/fit.py",
-        "fit endless",
+        "zoom_core/alignment.py",
+        "alignment endless",
         # Gain bounds of the colour match.
         (".clamp(0.8, 1.25)", ".clamp(0.5, 2.0)"),
         (".clamp(0.8, 1.25)", ".clamp(0.9, 1.1)"),

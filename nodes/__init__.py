@@ -4,10 +4,10 @@ from comfy_api.v0_0_2 import io
 
 from . import (
     advanced,
+    alignment,
     camera,
     demo,
     editing,
-    fit,
     guides,
     page,
     prompts,
@@ -23,7 +23,7 @@ PARTS = (
     prompts,
     writer,
     sampling,
-    fit,
+    alignment,
     stack,
     stack_files,
     viewer,

@@ -41,6 +41,11 @@ class JointSettings:
         if self.consistency_every < 1:
             raise ValueError(f"consistency_every must be at least 1, got {self.consistency_every}.")
 
+    @property
+    def blends(self) -> bool:
+        """Whether levels are brought to agree, even where no picture holds them."""
+        return METHODS[self.blending].inwards is not None
+
     @classmethod
     def from_inputs(cls, given: dict) -> JointSettings:
         """The settings among a node's inputs, by their names."""
@@ -206,7 +211,7 @@ class Agreement:
         """
         constraints: list = [held for held, (low, high) in self._constraints if low <= sigma <= high]
         iterative = self._settings.update == "iterative"
-        if (iterative and not main) or (not iterative and self._settings.blending == "none" and not constraints):
+        if (iterative and not main) or (not iterative and not self._settings.blends and not constraints):
             return denoised
         if self._mask is not None:
             denoised = torch.lerp(self._latent, denoised, self._mask)

@@ -10,6 +10,8 @@ from ..zoom_core.compose import MAX_RAMP, RAMP
 from ..zoom_core.consolidation import UPDATES
 from ..zoom_core.levels import MAX_ZOOM, MIN_ZOOM
 from ..zoom_core.view import FITS
+from ..zoom_core.web_levels import DEFAULT_QUALITY, LOSSLESS
+from ..zoom_core.web_levels import MAX_SIDE as MAX_VIEWER_SIDE
 from .types import ZoomGuideType
 
 
@@ -205,3 +207,27 @@ def ramp_input() -> io.Float.Input:
             " side. 0 is sharpest and shows the level as a square."
         ),
     )
+
+
+def picture_inputs(quality: int = DEFAULT_QUALITY) -> list:
+    """How levels become pictures for a browser."""
+    return [
+        io.Int.Input(
+            "quality",
+            default=quality,
+            min=1,
+            max=LOSSLESS,
+            optional=True,
+            tooltip="Quality of the pictures, as in WebP: 95 is hard to tell from the original, 100 is lossless.",
+        ),
+        io.Int.Input(
+            "largest_side",
+            default=4096,
+            min=64,
+            max=MAX_VIEWER_SIDE,
+            step=64,
+            optional=True,
+            advanced=True,
+            tooltip="Levels with a longer side than this, in pixels, are reduced to it for the viewer.",
+        ),
+    ]

@@ -174,7 +174,7 @@ class JointGuider(comfy.samplers.CFGGuider):
         """(anchors, kept parts): all that the VAE makes of what was given."""
         latent = self._in_model_space(latent_image.to("cpu", torch.float32))
         anchors, kept = [], None
-        if mask is not None and self._settings.blending != "none":
+        if mask is not None and self._settings.blends:
             kept = kept_parts(latent, mask, self._space)
             anchors = [] if kept is None else anchors_of_kept(kept, held_levels(mask), self._levels.loop)
         if self._guide is not None:

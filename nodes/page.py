@@ -9,10 +9,11 @@ from comfy_api.v0_0_2 import io
 
 from ..zoom_core.page import DEFAULT_QUALITY, page, viewer_script
 from ..zoom_core.web_levels import describe
+from .inputs import picture_inputs
 from .notes import say
 from .saving import save_output
 from .types import CATEGORY, ZoomStackType
-from .viewer import encoded_levels, picture_inputs
+from .web_pictures import encoded_levels
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 

@@ -17,8 +17,8 @@ from .devices import levels_device, render_device
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import blending_input, fit_input, pictures_loop_input, ramp_input, zoom_input
 from .notes import levels_left_out, warn
-from .thumbnails import save_thumbnails
 from .types import CATEGORY, ZoomLevelsType, ZoomStackType
+from .web_pictures import save_thumbnails
 
 
 class ZoomStackRender(io.ComfyNode):

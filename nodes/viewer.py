@@ -5,61 +5,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
-import comfy.model_management
-import comfy.utils
 import folder_paths
 from comfy_api.v0_0_2 import io, ui
 
-from ..zoom_core.web_levels import DEFAULT_QUALITY, LOSSLESS, MAX_SIDE, describe, level_webp
+from ..zoom_core.web_levels import DEFAULT_QUALITY, describe
+from .inputs import picture_inputs
 from .types import CATEGORY, ZoomStackType
+from .web_pictures import encoded_levels
 
 FOLDER = "zoom_stack"
 DESCRIPTION = "stack.json"
-# Encoding is WebP's own code, one level a thread.
-WORKERS = 4
-
-
-def picture_inputs(quality: int = DEFAULT_QUALITY) -> list:
-    """How levels become pictures for a browser."""
-    return [
-        io.Int.Input(
-            "quality",
-            default=quality,
-            min=1,
-            max=LOSSLESS,
-            optional=True,
-            tooltip="Quality of the pictures, as in WebP: 95 is hard to tell from the original, 100 is lossless.",
-        ),
-        io.Int.Input(
-            "largest_side",
-            default=4096,
-            min=64,
-            max=MAX_SIDE,
-            step=64,
-            optional=True,
-            advanced=True,
-            tooltip="Levels with a longer side than this, in pixels, are reduced to it for the viewer.",
-        ),
-    ]
-
-
-def encoded_levels(stack, quality: int, largest_side: int):
-    """The levels as WebP files, outermost first, with progress; ends when the run is interrupted."""
-    progress = comfy.utils.ProgressBar(len(stack))
-    encode = partial(level_webp, quality=quality, largest_side=largest_side)
-    with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
-        jobs = [pool.submit(encode, layer) for layer in stack.layers]
-        try:
-            for job in jobs:
-                comfy.model_management.throw_exception_if_processing_interrupted()
-                yield job.result()
-                progress.update(1)
-        finally:
-            for job in jobs:
-                job.cancel()
 
 
 class ZoomStackViewer(io.ComfyNode):

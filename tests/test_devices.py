@@ -12,10 +12,10 @@ from scenes import random_levels
 from second_device import GPU, SecondDevice
 
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
-from zoom_core.fit import align_levels, check_fit, fit_picture
+from zoom_core.alignment import align_levels, compare_levels, comparison_picture
+from zoom_core.insets import fill_insets
 from zoom_core.path import CameraPath
 from zoom_core.seams import fuse
-from zoom_core.stack import fill_insets
 from zoom_core.view import StackRenderer
 
 OTHER = torch.device("cpu", 0)
@@ -79,9 +79,11 @@ LEVEL_BY_LEVEL = {
     ),
     "align": aligned,
     "check": lambda images, geometry, device=None: torch.tensor(
-        [[*fit.shift, fit.scale, fit.likeness, *fit.colour] for fit in check_fit(images, geometry, device=device)]
+        [[*fit.shift, fit.scale, fit.likeness, *fit.colour] for fit in compare_levels(images, geometry, device=device)]
     ),
-    "picture": lambda images, geometry, device=None: torch.from_numpy(fit_picture(images, geometry, device=device)),
+    "picture": lambda images, geometry, device=None: torch.from_numpy(
+        comparison_picture(images, geometry, device=device)
+    ),
 }
 
 
@@ -129,7 +131,7 @@ def test_a_gpu_draws_the_same_views(stack, fit, roll):
 
 def test_nodes_fuse_check_and_view_on_the_gpu_with_room(zoom_stack_pack, monkeypatch):
     import comfy.model_management
-    from zoom_stack_pack.nodes import fit as fit_node
+    from zoom_stack_pack.nodes import alignment as alignment_node
     from zoom_stack_pack.nodes import stack as stack_node
 
     images = random_levels(ZoomLevels.uniform(3).resolve(64, 64)).movedim(1, -1)
@@ -137,7 +139,7 @@ def test_nodes_fuse_check_and_view_on_the_gpu_with_room(zoom_stack_pack, monkeyp
     def run_all() -> list[torch.Tensor]:
         stack, shown = stack_node.ZoomStackRender.execute([images], ["border"], [20.0], [2.0]).args
         picture = stack_node.ZoomStackView.execute(stack, 1.3, 40, 40).args[0]
-        checked = fit_node.ZoomStackFit.execute([images], [2.0], [True], [True]).args
+        checked = alignment_node.ZoomStackFit.execute([images], [2.0], [True], [True]).args
         return [shown, picture, checked[0], checked[2]]
 
     here = run_all()

@@ -23,7 +23,7 @@ from zoom_core import (
     render_image,
     render_noise,
 )
-from zoom_core.fit import align_levels, check_fit
+from zoom_core.alignment import align_levels, compare_levels
 from zoom_core.pairs import pairs
 from zoom_core.seams import feather_seams, fuse
 
@@ -282,12 +282,12 @@ def test_the_closing_step_is_checked_and_aligned():
     geometry = levels.resolve(96, 96)
     wrong = Geometry(96, 96, geometry.insets, Inset(28, 24, 48, 48))
     images = render_image(random_levels(geometry, seed=5), geometry)
-    assert [(fit.outer, fit.inner, fit.verdict) for fit in check_fit(images, geometry)] == [
+    assert [(fit.outer, fit.inner, fit.verdict) for fit in compare_levels(images, geometry)] == [
         (0, 1, "fits"),
         (1, 2, "fits"),
         (2, 0, "fits"),
     ]
-    found = check_fit(images, wrong)[2]
+    found = compare_levels(images, wrong)[2]
     assert math.hypot(found.shift[0], found.shift[1] - 4) < 0.5
     pictures, aligned, _ = align_levels(images, wrong, match_colour=False)
     assert aligned.closing == pytest.approx(geometry.closing, abs=0.3)

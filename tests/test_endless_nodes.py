@@ -10,14 +10,14 @@ import tiny_models
 import torch
 from joint_runs import CLOSE, PLAIN, core_levels, difference, joint
 from scenes import consistent_levels
+from zoom_stack_pack.nodes.alignment import ZoomStackFit
 from zoom_stack_pack.nodes.demo import ZoomDemoModelLoader
-from zoom_stack_pack.nodes.fit import ZoomStackFit
 from zoom_stack_pack.nodes.prompts import ZoomPromptList
 from zoom_stack_pack.nodes.stack import ZoomStackRender
 
 from zoom_core import ZoomLevel, ZoomLevels
+from zoom_core.insets import fill_insets
 from zoom_core.pairs import pairs
-from zoom_core.stack import fill_insets
 
 COUNT, SIDE = 4, 16
 LEVELS = ZoomLevels([ZoomLevel(zoom=2, center=c) for c in ((0.4, 0.6), (0.5, 0.5), (0.7, 0.3), (0.5, 0.5))], loop=True)

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from scenes import GEOMETRIES, consistent_levels, random_levels
 
 from zoom_core import ZoomLevel, ZoomLevels
-from zoom_core.stack import ZoomStack, fill_insets
+from zoom_core.insets import fill_insets
+from zoom_core.stack import ZoomStack
 from zoom_core.stack_file import FORMAT, is_stack_file
 from zoom_core.view import render_view
 

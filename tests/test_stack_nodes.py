@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
-from zoom_core.stack import fill_insets
+from zoom_core.insets import fill_insets
 
 av = pytest.importorskip("av", reason="needs ComfyUI's packages")
 
@@ -342,9 +342,9 @@ def test_zoom_outside_the_stack_is_refused(comfy, pictures):
 
 @pytest.fixture(scope="module")
 def node(zoom_stack_pack):
-    from zoom_stack_pack.nodes import camera, fit, stack
+    from zoom_stack_pack.nodes import alignment, camera, stack
 
-    return {n.__name__: n for n in (*stack.NODES, *camera.NODES, *fit.NODES)}
+    return {n.__name__: n for n in (*stack.NODES, *camera.NODES, *alignment.NODES)}
 
 
 def images(count: int, height: int = 64, width: int = 96) -> torch.Tensor:

@@ -13,8 +13,8 @@ from safetensors import safe_open
 
 from launcher import workflow as workflows
 from zoom_core import ZoomLevels, downscale
+from zoom_core.insets import fill_insets
 from zoom_core.prompts import parse_int_ranges
-from zoom_core.stack import fill_insets
 
 PACK = Path(__file__).resolve().parent.parent
 FOLDER = PACK / "workflows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import pad
@@ -167,13 +168,24 @@ def _continue_outwards(layers: torch.Tensor, pair: Pair, length: float) -> None:
     inset.copy_(seen)
 
 
-# Each updates the inner level of a pair in place, the one around it being finished, and returns what it
-# added on the inset's grid, where that says all. It needs these two levels only.
-METHODS: dict[str, Callable[[Levels, Pair, Geometry], torch.Tensor | None] | None] = {
-    "border": _share_at_border,
-    "multi-resolution": _mean_of_bands,
-    "average": _mean_of_pictures,
-    "none": None,
+class Method(NamedTuple):
+    """How levels are brought to agree, pair by pair; without functions they stay as they are.
+
+    inwards: updates the inner level of a pair in place, the one around it being finished, and returns what it
+        added on the inset's grid, where that says all. It needs these two levels only.
+    outwards: then updates the outer level of a pair in place, the one inside it being finished; given how far
+        errors reach. Layers that it leaves are rendered.
+    """
+
+    inwards: Callable[[Levels, Pair, Geometry], torch.Tensor | None] | None = None
+    outwards: Callable[[torch.Tensor, Pair, float], None] | None = None
+
+
+METHODS = {
+    "border": Method(_share_at_border, _continue_outwards),
+    "multi-resolution": Method(_mean_of_bands),
+    "average": Method(_mean_of_pictures),
+    "none": Method(),
 }
 
 
@@ -190,7 +202,7 @@ def blend_inwards(
     if method not in METHODS:
         raise ValueError(f"blending must be one of {', '.join(METHODS)}, got {method!r}.")
     check_levels(images, geometry, "images")
-    layers, update = images.to(compute_dtype(images), copy=True), METHODS[method]
+    layers, update = images.to(compute_dtype(images), copy=True), METHODS[method].inwards
     if update is None:
         return layers, []
     device = images.device if device is None else device
@@ -236,7 +248,7 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     if not length >= 0:
         raise ValueError(f"length must be a number of pixels from 0 on, got {length}.")
     layers, _ = blend_inwards(images, geometry, method)
-    if method == "border":
+    if (update := METHODS[method].outwards) is not None:
         for pair in outwards(geometry):
-            _continue_outwards(layers, pair, length)
+            update(layers, pair, length)
     return layers.to(images.dtype)

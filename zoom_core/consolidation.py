@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .blending import DEFAULT, blend
+from .blending import DEFAULT, METHODS, blend
 from .geometry import Geometry
 from .operators import check_levels, compute_dtype, render_image
 from .pairs import pairs
@@ -36,7 +36,7 @@ def consolidate(
     for constraint in constraints:
         images = constraint.before_blending(images)
     rendered = blend(images, geometry, method, length)
-    if method != "border":  # whose layers are rendered already
+    if METHODS[method].outwards is None:  # else they are rendered already
         rendered = render_image(rendered, geometry)
     if not constraints:
         return rendered

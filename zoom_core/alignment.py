@@ -1,4 +1,4 @@
-"""How well neighbouring levels fit, and bringing them to fit: shift, scale, rotation, colour."""
+"""Whether neighbouring levels show the same place, and making them: shift, scale, rotation, colour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 
 from .geometry import Geometry, Inset
 from .operators import check_finite, check_levels
-from .pairs import pair
+from .pairs import Pair, pair
 from .threads import one_thread
 
 # Correlation of the two views of one place: from GOOD on nothing needs doing, below POOR they do
@@ -30,8 +30,8 @@ _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 
 
 @dataclass(frozen=True)
-class PairFit:
-    """How level `inner` fits into the level around it, `outer`.
+class PairComparison:
+    """How level `inner` lies in the level around it, `outer`.
 
     shift: (x, y) by which inner's picture is off, in pixels of the level around it.
     scale, rotation: by how much inner is too large, and turned (degrees, clockwise).
@@ -68,21 +68,18 @@ class PairFit:
         )
 
 
-def _near(
-    images: torch.Tensor, geometry: Geometry, i: int, device: torch.device | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Levels i - 1 and i as float32 on a device."""
-    outer, inner = (images[level].to(device, torch.float32) for level in (i - 1, i % len(geometry)))
+def _near(images: torch.Tensor, both: Pair, device: torch.device | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The outer and the inner level of a pair as float32 on a device."""
+    outer, inner = (images[level].to(device, torch.float32) for level in (both.outer, both.inner))
     return outer, inner
 
 
-def _views(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The inset of level i - 1 as it shows it, and as level i shows it: both [C, h, w]."""
-    both = pair(geometry, i - 1)
+def _views(outer: torch.Tensor, inner: torch.Tensor, both: Pair) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inset as the outer level shows it, and as the inner one does: both [C, h, w]."""
     height, width = both.size
     if min(height, width) < MIN_SIDE:
         raise ValueError(
-            f"level {i % len(geometry)} covers only {width} x {height} pixels of the level before it, "
+            f"level {both.inner} covers only {width} x {height} pixels of the level before it, "
             f"at least {MIN_SIDE} x {MIN_SIDE} are needed to compare them: use larger pictures or a smaller zoom."
         )
     return both.crop(outer), both.reduce(inner)
@@ -162,18 +159,18 @@ def _moved(moving: np.ndarray, warp: np.ndarray) -> np.ndarray:
     )
 
 
-def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> tuple[PairFit, np.ndarray]:
-    """The fit of a pair of levels [C, H, W], and the map that aligns it on the outer grid."""
-    outer_view, inner_view = _views(outer, inner, geometry, i)
+def _compare(outer: torch.Tensor, inner: torch.Tensor, both: Pair) -> tuple[PairComparison, np.ndarray]:
+    """How a pair of levels [C, H, W] compares, and the map that aligns it on the outer grid."""
+    outer_view, inner_view = _views(outer, inner, both)
     (still, moving), pixel = _registered_views(outer_view, inner_view)
     small = _register(still, moving)
     warp = pixel @ np.vstack([small, [0, 0, 1]]) @ np.linalg.inv(pixel)
     warp = warp[:2]
     shift, scale, rotation = _parameters(warp, outer_view.shape[-2:])
     colour = (inner_view.mean((1, 2)) - outer_view.mean((1, 2))).tolist()
-    fit = PairFit(
-        i - 1,
-        i % len(geometry),
+    found = PairComparison(
+        both.outer,
+        both.inner,
         shift,
         scale,
         rotation,
@@ -181,7 +178,7 @@ def _fit(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -
         _likeness(still, moving),
         _likeness(still, _moved(moving, small)),
     )
-    return fit, warp
+    return found, warp
 
 
 def _registered_views(*views: torch.Tensor) -> tuple[list[np.ndarray], np.ndarray]:
@@ -205,7 +202,7 @@ def _movement(warp: np.ndarray, shape: tuple[float, float]) -> float:
 
 
 def _turned(inner: torch.Tensor, degrees: float) -> torch.Tensor:
-    """The level [C, H, W] turned back about its middle by a rotation that `_fit` found."""
+    """The level [C, H, W] turned back about its middle by a rotation that `_compare` found."""
     height, width = inner.shape[-2:]
     center = torch.tensor([[(width - 1) / 2, (height - 1) / 2]])
     matrix = get_rotation_matrix2d(center, torch.tensor([degrees]), torch.ones(1, 2)).to(inner)
@@ -215,10 +212,10 @@ def _turned(inner: torch.Tensor, degrees: float) -> torch.Tensor:
     return turned[0].clamp(0, 1)
 
 
-def _moved_inset(warp: np.ndarray, geometry: Geometry, i: int) -> Inset:
-    """The inset of level i where, and as large as, the level around it shows the same thing; as far
+def _moved_inset(warp: np.ndarray, geometry: Geometry, both: Pair) -> Inset:
+    """The inner level's inset where, and as large as, the level around it shows the same thing; as far
     as that lies inside the frame."""
-    inset, both = geometry.steps[i - 1], pair(geometry, i - 1)
+    inset = geometry.steps[both.outer]
     # Middle of the whole inset on the grid of its whole pixels, where the map is known.
     origin = np.array([both.horizontal.start + 0.5, both.vertical.start + 0.5])
     middle = np.array([inset.left + inset.width / 2, inset.top + inset.height / 2]) - origin
@@ -231,11 +228,11 @@ def _moved_inset(warp: np.ndarray, geometry: Geometry, i: int) -> Inset:
     return Inset(float(top), float(left), float(height), float(width))
 
 
-def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: int) -> torch.Tensor:
+def _matched(outer: torch.Tensor, inner: torch.Tensor, both: Pair) -> torch.Tensor:
     """The level with each channel's mean and contrast (within bounds) as the level around it has them."""
     # Fine detail is blurred away: how much of it a level shows depends on its sharpness.
     outer_view, inner_view = (
-        gaussian_blur2d(view[None], (13, 13), (3.0, 3.0))[0].flatten(1) for view in _views(outer, inner, geometry, i)
+        gaussian_blur2d(view[None], (13, 13), (3.0, 3.0))[0].flatten(1) for view in _views(outer, inner, both)
     )
     gain = (outer_view.std(1) / inner_view.std(1).clamp_min(1e-4)).clamp(0.8, 1.25)
     offset = outer_view.mean(1) - gain * inner_view.mean(1)
@@ -243,13 +240,13 @@ def _matched(outer: torch.Tensor, inner: torch.Tensor, geometry: Geometry, i: in
 
 
 @one_thread()
-def check_fit(
+def compare_levels(
     images: torch.Tensor,
     geometry: Geometry,
     on_pair: Callable[[], None] | None = None,
     device: torch.device | None = None,
-) -> list[PairFit]:
-    """How well every level of N pictures [N, C, H, W] fits into the one around it.
+) -> list[PairComparison]:
+    """How every level of N pictures [N, C, H, W] lies in the one around it.
 
     on_pair: called before every pair, for progress; what it raises stops the work. device: where to compute, the
     pictures' own by default; two at a time are brought there. (What finds the shift runs on the processor.)
@@ -257,12 +254,13 @@ def check_fit(
     """
     check_levels(images, geometry, "images")
     check_finite(images, "images")
-    fits = []
-    for i in range(1, len(geometry.steps) + 1):
+    found = []
+    for step in range(len(geometry.steps)):
         if on_pair:
             on_pair()
-        fits.append(_fit(*_near(images, geometry, i, device), geometry, i)[0])
-    return fits
+        both = pair(geometry, step)
+        found.append(_compare(*_near(images, both, device), both)[0])
+    return found
 
 
 @one_thread()
@@ -273,54 +271,55 @@ def align_levels(
     match_colour: bool = True,
     on_pair: Callable[[], None] | None = None,
     device: torch.device | None = None,
-) -> tuple[torch.Tensor, Geometry, list[PairFit]]:
-    """Brings N pictures [N, C, H, W] to fit, from the outermost inwards.
+) -> tuple[torch.Tensor, Geometry, list[PairComparison]]:
+    """Makes N pictures [N, C, H, W] show the same places, from the outermost inwards.
 
-    Returns the pictures, the geometry in which they fit, and the fits found on the way.
+    Returns the pictures, the geometry in which they do, and how each pair compared before it was aligned.
     align: undo shift and scale by moving a level's inset to where the level around it shows the
-    same; the pictures stay as they are, so that levels further in keep their fit. Only a
+    same; the pictures stay as they are, so that levels further in keep their places. Only a
     rotation turns the picture itself. Pairs that do not show the same thing are left alone, and
-    their PairFit says so.
+    their PairComparison says so.
     match_colour: give each level the mean and contrast of what the level around it shows there.
-    on_pair, device: as for `check_fit`. Raises ValueError as that does.
+    on_pair, device: as for `compare_levels`. Raises ValueError as that does.
     """
     check_levels(images, geometry, "images")
     check_finite(images, "images")
-    result, fits = images.to(torch.float32, copy=True), []
-    for i in range(1, len(geometry.steps) + 1):
+    result, compared = images.to(torch.float32, copy=True), []
+    for step in range(len(geometry.steps)):
         if on_pair:
             on_pair()
+        both = pair(geometry, step)
         # All others follow level 0, so that where it closes a circle it stays as it is.
-        first = i == len(geometry)
-        outer, inner = _near(result, geometry, i, device)
-        fit, warp = _fit(outer, inner, geometry, i)
-        fits.append(fit)
-        if fit.verdict == "does not fit":
+        first = both.inner == 0
+        outer, inner = _near(result, both, device)
+        found, warp = _compare(outer, inner, both)
+        compared.append(found)
+        if found.verdict == "does not fit":
             continue
-        inset = geometry.steps[i - 1]
+        inset = geometry.steps[step]
         shape = (inset.height, inset.width)
-        if align and fit.aligned > fit.likeness and _movement(warp, shape) > STILL:
-            if not first and math.radians(abs(fit.rotation)) * math.hypot(*shape) / 2 > STILL:
-                inner = _turned(inner, fit.rotation)
-                _, warp = _fit(outer, inner, geometry, i)
-            geometry = geometry.with_step(i - 1, _moved_inset(warp, geometry, i))
+        if align and found.aligned > found.likeness and _movement(warp, shape) > STILL:
+            if not first and math.radians(abs(found.rotation)) * math.hypot(*shape) / 2 > STILL:
+                inner = _turned(inner, found.rotation)
+                _, warp = _compare(outer, inner, both)
+            geometry = geometry.with_step(step, _moved_inset(warp, geometry, both))
         if match_colour and not first:
-            inner = _matched(outer, inner, geometry, i)
+            inner = _matched(outer, inner, pair(geometry, step))
         if not first:
-            result[i] = inner
-    return result, geometry, fits
+            result[both.inner] = inner
+    return result, geometry, compared
 
 
 @one_thread()
-def fit_picture(
+def comparison_picture(
     images: torch.Tensor, geometry: Geometry, side: int = 192, device: torch.device | None = None
 ) -> np.ndarray:
     """[rows, 3 * side, 3] uint8, a row a pair: the inset as the outer level shows it, as the inner
-    one does, and their difference four times as strong (grey: none). device: see `check_fit`."""
+    one does, and their difference four times as strong (grey: none). device: see `compare_levels`."""
     rows = []
-    for i in range(1, len(geometry.steps) + 1):
-        level = i % len(geometry)
-        views = _views(*_near(images, geometry, i, device), geometry, i)
+    for step in range(len(geometry.steps)):
+        both = pair(geometry, step)
+        views = _views(*_near(images, both, device), both)
         outer, inner = (view[:3].movedim(0, -1).cpu().numpy() for view in views)
         height = max(round(side * outer.shape[0] / outer.shape[1]), 1)
         cells = [
@@ -331,6 +330,7 @@ def fit_picture(
         if row.shape[2] == 1:
             row = np.repeat(row, 3, axis=2)
         for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(row, f"{i - 1} > {level}", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
+            text = f"{both.outer} > {both.inner}"
+            cv2.putText(row, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thick, cv2.LINE_AA)
         rows.append(row)
     return np.concatenate(rows) if rows else np.zeros((side, 3 * side, 3), np.uint8)

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevels
-from zoom_core.fit import PairFit, align_levels, check_fit, fit_picture
+from zoom_core.alignment import PairComparison, align_levels, compare_levels, comparison_picture
 
 SIZE = 256
 LEVELS = ZoomLevels.uniform(3)
@@ -32,7 +32,7 @@ def turned(picture: torch.Tensor, degrees: float, scale: float) -> torch.Tensor:
 
 def test_pictures_that_fit_are_said_to_and_stay():
     images = pictures()
-    assert [fit.verdict for fit in check_fit(images, GEOMETRY)] == ["fits", "fits"]
+    assert [fit.verdict for fit in compare_levels(images, GEOMETRY)] == ["fits", "fits"]
     aligned, geometry, _ = align_levels(images, GEOMETRY, match_colour=False)
     assert torch.equal(aligned, images) and geometry == GEOMETRY
 
@@ -72,7 +72,7 @@ def test_shifts_are_found_and_undone():
     aligned, geometry, fits = align_levels(images, GEOMETRY, match_colour=False)
     assert fits[0].shift == pytest.approx((-3, 2), abs=0.1)
     assert [fit.verdict for fit in fits] == ["off", "off"]
-    after = check_fit(aligned, geometry)
+    after = compare_levels(aligned, geometry)
     assert all(fit.likeness > 0.98 for fit in after)
     assert all(np.hypot(*fit.shift) < 0.1 for fit in after)
 
@@ -83,17 +83,17 @@ def test_scale_and_rotation_are_found_and_undone():
     aligned, geometry, fits = align_levels(images, GEOMETRY, match_colour=False)
     assert fits[1].rotation == pytest.approx(3.0, abs=0.1)
     assert fits[1].scale == pytest.approx(1.05, abs=0.003)
-    assert check_fit(aligned, geometry)[1].likeness > 0.97
+    assert compare_levels(aligned, geometry)[1].likeness > 0.97
 
 
 def test_colours_are_matched_and_do_not_pass_for_motion():
     images = pictures()
     images[1] = (images[1] - 0.5) * 0.9 + 0.5 + torch.tensor([0.08, -0.05, 0.0])[:, None, None]
-    fit = check_fit(images, GEOMETRY)[0]
+    fit = compare_levels(images, GEOMETRY)[0]
     assert np.hypot(*fit.shift) < 0.1 and fit.verdict == "fits"
     assert fit.colour[0] - fit.colour[1] == pytest.approx(0.13, abs=0.005)
     aligned, geometry, _ = align_levels(images, GEOMETRY)
-    matched = check_fit(aligned, geometry)
+    matched = compare_levels(aligned, geometry)
     assert all(abs(c) < 0.003 for fit in matched for c in fit.colour)
     assert aligned[1].std() == pytest.approx(float(pictures()[1].std()), rel=0.03)
 
@@ -121,7 +121,7 @@ def test_contrast_is_matched_within_bounds(contrast, gain):
     ],
 )
 def test_what_is_said_of_a_pair_follows_from_how_alike_it_is(likeness, aligned, verdict):
-    assert PairFit(0, 1, (0.0, 0.0), 1.0, 0.0, (0.0,), likeness, aligned).verdict == verdict
+    assert PairComparison(0, 1, (0.0, 0.0), 1.0, 0.0, (0.0,), likeness, aligned).verdict == verdict
 
 
 def test_a_pixel_is_worth_moving_a_level_for():
@@ -140,7 +140,7 @@ def test_pictures_of_other_places_are_named_and_left_alone():
 
 
 def test_the_picture_shows_a_row_a_pair():
-    picture = fit_picture(pictures(), GEOMETRY, side=64)
+    picture = comparison_picture(pictures(), GEOMETRY, side=64)
     assert picture.shape == (128, 192, 3) and picture.dtype == np.uint8
     difference = picture[24:64, 128:].astype(float)
     assert abs(difference.mean() - 127.5) < 3, "pictures that fit differ by nothing: grey"
@@ -150,14 +150,14 @@ def test_refuses_insets_too_small_to_compare():
     levels = ZoomLevels.uniform(2, 16)
     geometry = levels.resolve(128, 128)
     with pytest.raises(ValueError, match="level 1 covers only 8 x 8 pixels"):
-        check_fit(torch.rand(2, 3, 128, 128), geometry)
+        compare_levels(torch.rand(2, 3, 128, 128), geometry)
 
 
 def test_large_pictures_are_registered_as_exactly_as_small_ones():
     """A shift of 2.5 and 1.25 pixels at 2048 x 2048, found where the views of 1024 are registered at 512."""
     geometry = LEVELS.resolve(2048, 2048)
     grey = torch.from_numpy(PlaneWaves(4, 2048).levels(geometry, [(0, 0), (2.5, 1.25), (2.5, 1.25)])).float()
-    first = check_fit(grey[:, None], geometry)[0]
+    first = compare_levels(grey[:, None], geometry)[0]
     # In pixels of the level around, which are twice as large.
     assert first.shift == pytest.approx((-1.25, -0.625), abs=0.05)
 
@@ -171,7 +171,7 @@ def test_checking_and_aligning_can_be_stopped_before_any_pair():
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        check_fit(pictures(), GEOMETRY, stop)
+        compare_levels(pictures(), GEOMETRY, stop)
     with pytest.raises(InterruptedError):
         seen.clear()
         align_levels(pictures(), GEOMETRY, on_pair=stop)
@@ -180,6 +180,6 @@ def test_checking_and_aligning_can_be_stopped_before_any_pair():
 def test_pictures_with_nan_are_refused():
     images = pictures()
     images[1, 0, 3, 3] = torch.nan
-    for work in (check_fit, align_levels):
+    for work in (compare_levels, align_levels):
         with pytest.raises(ValueError, match="images must hold finite numbers, picture 1 holds NaN"):
             work(images, GEOMETRY)

@@ -7,7 +7,7 @@ import comfy.utils
 import torch
 from comfy_api.v0_0_2 import io, ui
 
-from ..zoom_core.fit import align_levels, check_fit, fit_picture
+from ..zoom_core.alignment import align_levels, compare_levels, comparison_picture
 from .devices import levels_device
 from .images import images_from_levels, levels_for, levels_from_images
 from .inputs import pictures_loop_input, zoom_input
@@ -88,12 +88,12 @@ class ZoomStackFit(io.ComfyNode):
 
         device = levels_device(pictures)
         if changes:
-            pictures, geometry, fits = align_levels(pictures, geometry, align[0], match_colour[0], on_pair, device)
-            after = check_fit(pictures, geometry, on_pair, device)
+            pictures, geometry, before = align_levels(pictures, geometry, align[0], match_colour[0], on_pair, device)
+            after = compare_levels(pictures, geometry, on_pair, device)
         else:
-            fits = after = check_fit(pictures, geometry, on_pair, device)
-        lines = [fit.describe() for fit in fits] or ["One picture: there is nothing to compare."]
-        bad = [str(fit.inner) for fit in after if fit.verdict == "does not fit"]
+            before = after = compare_levels(pictures, geometry, on_pair, device)
+        lines = [pair.describe() for pair in before] or ["One picture: there is nothing to compare."]
+        bad = [str(pair.inner) for pair in after if pair.verdict == "does not fit"]
         if bad:
             lines.append(
                 f"Level {', '.join(bad)} does not show the same place as the level before it: "
@@ -101,10 +101,8 @@ class ZoomStackFit(io.ComfyNode):
             )
         report = "\n".join(lines)
         say(cls, report)
-        shown = (
-            torch.from_numpy(fit_picture(pictures, geometry, device=device)).to(torch.float32).movedim(-1, 0)[None]
-            / 255
-        )
+        picture = torch.from_numpy(comparison_picture(pictures, geometry, device=device))
+        shown = picture.to(torch.float32).movedim(-1, 0)[None] / 255
         return io.NodeOutput(
             images_from_levels(pictures),
             report,
