@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import io
 import json
-import logging
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 # Before Dask is imported, here and in the workers: lost workers are told job by job, not in its log.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
 
-import dask
+import dask.config
 import distributed
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
@@ -134,7 +134,7 @@ def connect(place: Place) -> Iterator[Client]:
         "cls": Scheduler,
         "options": {"host": place.listen, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     }
-    with SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL) as cluster:
+    with SpecCluster(specs, scheduler) as cluster:
         with Client(cluster, set_as_default=False) as client:
             yield client
 
@@ -171,7 +171,7 @@ async def _versions(scheduler: str) -> Any:
 
 def check_versions(found: Mapping[str, Any]) -> None:
     """Problem when the scheduler or a worker runs other versions than we do; `found` is Client.get_versions()."""
-    ours = (distributed.__version__, sys.version_info[:2])
+    ours = version("distributed"), sys.version_info[:2]
     others = {"the scheduler": found["scheduler"], **found["workers"]}
     for name, other in others.items():
         python = tuple(int(part) for part in other["host"]["python"].split(".")[:2])
@@ -202,7 +202,7 @@ def send_code(client: Client) -> None:
             plugin.idempotent = True
             client.register_plugin(plugin, name=name)
     try:
-        places = {"the scheduler": client.run_on_scheduler(code), **client.run(code)}
+        places = {"the scheduler": client.run_on_scheduler(code), **cast(Mapping[str, str], client.run(code))}
     except Exception as error:  # whatever importing our code raises over there
         raise Problem(
             f"--scheduler: our code does not run on the scheduler and its workers ({type(error).__name__}: {error}). "
@@ -228,7 +228,7 @@ def run_jobs(
     idle_parts = parts_for(len(jobs), workers, cores)
     by_key = {}
     for job in jobs:
-        options = {"retries": _RETRIES, "priority": job.priority}
+        options: dict[str, Any] = {"retries": _RETRIES, "priority": job.priority}
         plan, parts, shortest = _cut(job, segments, idle_parts)
         if plan:
             future = submit_film(client, job, plan, parts, shortest, **options)
