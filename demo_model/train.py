@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .data import SHARD, caption_of, read_shard, ready_shards, write_shard
@@ -110,6 +111,15 @@ def noise_levels(count: int, generator: torch.Generator, late: bool) -> torch.Te
     middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
     return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
+
+
+def share_of_rate(step: int, done: float) -> float:
+    """The part of the learning rate that a step takes when the part `done` of the time is over.
+
+    It rises over 400 steps, is full for the first 55 % of the time, then falls like a cosine to 2 %.
+    """
+    fall = max(0.0, (done - 0.55) / 0.45)
+    return min(1.0, (step + 1) / 400) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
 
 
 def error_weights(size: int, period: int, extra: float) -> torch.Tensor:
@@ -273,6 +283,14 @@ def train(args, folder: Path) -> None:
     generator = torch.Generator().manual_seed(step)
     cast = torch.autocast(device, torch.bfloat16) if args.precision == "bf16" else nullcontext()
     start = time.monotonic() - used
+
+    def done() -> float:
+        return (time.monotonic() - start) / (60 * args.minutes)
+
+    for group in optimizer.param_groups:
+        # A checkpoint holds the rate that it had come to.
+        group["initial_lr"] = args.rate
+    rates = LambdaLR(optimizer, lambda at: share_of_rate(at, done()), last_epoch=step - 1)
     last_save = last_sheet = time.monotonic()
     log_path = args.work / "losses.csv"
     fresh = not log_path.exists()
@@ -281,21 +299,13 @@ def train(args, folder: Path) -> None:
         log = csv.writer(log_file)
         if fresh:
             log.writerow(("step", "minutes", "loss", "rate", "pictures"))
-        while not asked_to_end:
+        while not asked_to_end and done() < 1.0:
             used = time.monotonic() - start
-            done = used / (60 * args.minutes)
-            if done >= 1.0:
-                break
-            # Full rate for the first 55 % of the time, then a cosine fall to 2 %.
-            fall = max(0.0, (done - 0.55) / 0.45)
-            rate = args.rate * min(1.0, (step + 1) / 400) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * fall)))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             x, numbers = data.batch(args.batch, rng)
             texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator, done > 0.5)
+            sigma = noise_levels(len(x), generator, done() > 0.5)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
@@ -307,6 +317,8 @@ def train(args, folder: Path) -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
+            (rate,) = rates.get_last_lr()
+            rates.step()
             if step % 4 == 0:
                 average.update_parameters(net)
             losses.append(loss.item())
@@ -325,7 +337,7 @@ def train(args, folder: Path) -> None:
                 with cast:
                     write_sheet(average.module, tokenizer, args.work / f"sheet_{step:06d}.png")
                 last_sheet = time.monotonic()
-    save(args, net, average.module, optimizer, step, used)
+    save(args, net, average.module, optimizer, step, time.monotonic() - start)
     if not asked_to_end:
         write_sheet(average.module, tokenizer, args.work / "sheet_final.png", rows=4)
 

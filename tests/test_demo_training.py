@@ -93,6 +93,20 @@ def test_the_fine_stages_take_any_size_and_do_not_know_where_a_cell_begins(net, 
     assert torch.allclose(still[..., 24:40, 24:40], moved[..., 24:40, 26:42], atol=1e-3 * float(still.std()))
 
 
+def test_the_rate_rises_stays_and_falls():
+    from demo_model.train import share_of_rate
+
+    assert share_of_rate(0, 0.0) == pytest.approx(1 / 400)
+    assert {share_of_rate(step, done) for step in (399, 9999) for done in (0.0, 0.3, 0.55)} == {1.0}
+    late = [share_of_rate(9999, done) for done in np.linspace(0.55, 1, 10)]
+    assert all(a > b for a, b in zip(late, late[1:])) and late[-1] == pytest.approx(0.02)
+
+
+def rate_of(checkpoint: dict) -> float:
+    """The rate of the step that a run would take next, as a part of the full one (5e-4)."""
+    return checkpoint["optimizer"]["param_groups"][0]["lr"] / 5e-4
+
+
 def run(work: Path, comfy_path: Path, *more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "demo_model.train", "--work", str(work), "--batch", "2", "--threads", "1"]
     environment = os.environ | {"COMFYUI_PATH": str(comfy_path)}
@@ -123,5 +137,8 @@ def test_a_run_that_is_told_to_end_loses_nothing_and_goes_on(tmp_path, comfy_pat
     assert again.returncode == 0 and f"going on at step {saved['step']}," in said
     after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert after["step"] >= saved["step"] and after["used"] >= saved["used"]
+    # The second run rises on from where the first was.
+    for checkpoint in (saved, after):
+        assert rate_of(checkpoint) == pytest.approx(min(1, (checkpoint["step"] + 1) / 400))
     with open(log, newline="") as file:
         assert next(csv.reader(file)) == ["step", "minutes", "loss", "rate", "pictures"]
