@@ -28,7 +28,7 @@ from zoom_core import Geometry, ZoomLevels, blend  # noqa: E402
 from zoom_core.camera import Camera  # noqa: E402
 from zoom_core.seams import blend_agreeing, fuse  # noqa: E402
 from zoom_core.stack import ZoomStack  # noqa: E402
-from zoom_core.stream import available_cores, h264_options, stream_frames  # noqa: E402
+from zoom_core.stream import available_cores, stream_frames  # noqa: E402
 from zoom_core.view import StackRenderer  # noqa: E402
 
 LEVELS, ZOOM, FRAMES_PER_LEVEL = 6, 2.0, 60
@@ -240,14 +240,13 @@ def _finest_energy(images: torch.Tensor) -> np.ndarray:
 
 
 def encode(frames_: Iterator[np.ndarray], path: str, width: int, height: int) -> int:
-    """Writes h264 as the pack's VIDEO does (core SaveVideo's defaults up to 1.3 megapixels); the number of frames."""
+    """Writes h264 with core SaveVideo's defaults, as our VIDEO does up to 1.3 megapixels; the number of frames."""
     import av
 
     count = 0
     with av.open(path, mode="w") as output:
         stream = output.add_stream("h264", rate=30)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = h264_options(width, height)
         for pixels in frames_:
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
             output.mux(stream.encode(frame))

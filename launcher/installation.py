@@ -162,9 +162,9 @@ def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str
 
 def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
     say(f"Setting up in {cache} (once; later starts reuse it).")
-    need_room(cache, GIGABYTES)
     if _remove_leftovers(cache):
         say("An earlier set-up did not finish; it is cleared away, and this one starts over.")
+    need_room(cache, GIGABYTES)
     folder = next(folder for i in itertools.count(1) if not (folder := cache / f"{_PYTHON}-{i}").exists())
     python = _venv_python(folder)
     with Status("[1/4] Making a virtual environment") as status:

@@ -209,6 +209,15 @@ def ramp_input() -> io.Float.Input:
     )
 
 
+def filename_prefix_input() -> io.String.Input:
+    """Where a node that saves puts its file."""
+    return io.String.Input(
+        "filename_prefix",
+        default="zoom_stack/zoom",
+        tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten.",
+    )
+
+
 def picture_inputs(quality: int = DEFAULT_QUALITY) -> list:
     """How levels become pictures for a browser."""
     return [

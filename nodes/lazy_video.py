@@ -23,13 +23,15 @@ from ..zoom_core import files
 from ..zoom_core.camera import Camera
 from ..zoom_core.compose import RAMP
 from ..zoom_core.stack import ZoomStack
-from ..zoom_core.stream import h264_options, stream_frames
+from ..zoom_core.stream import stream_frames
 from ..zoom_core.view import StackRenderer
 from .audio import LAYOUTS, Sound, sound_of
 from .devices import free_memory, render_device
 
 # The encoder is told of progress, and the browser by it, this often (seconds): a film has up to a million frames.
 _TELL_EVERY = 0.1
+# x264 keeps two copies of every frame it looks ahead over, 40 frames by default.
+_LOOKAHEAD_BYTES = 150 * 2**20
 # What `save_to` may be asked for beyond what core asks today, as libx264 and the containers name it.
 COLOR_SPACES = {"bt601": (5, 6, 6), "bt709": (1, 1, 1)}
 PRESETS = (
@@ -57,6 +59,13 @@ class _Progress:
         if done == self._total or time.monotonic() - self._told > _TELL_EVERY:
             self._told = time.monotonic()
             self._bar.update_absolute(done)
+
+
+def h264_options(width: int, height: int) -> dict[str, str]:
+    """libx264 options that keep its memory within bounds for large frames; none up to 1.3
+    megapixels. Its defaults alone would take 1.4 GiB at 3840 x 2160."""
+    lookahead = int(_LOOKAHEAD_BYTES / (3 * width * height))
+    return {"rc-lookahead": str(max(lookahead, 4))} if lookahead < 40 else {}
 
 
 @dataclass(frozen=True)

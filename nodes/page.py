@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 
 from ..zoom_core.page import DEFAULT_QUALITY, page, viewer_script
 from ..zoom_core.web_levels import describe
-from .inputs import picture_inputs
+from .inputs import filename_prefix_input, picture_inputs
 from .notes import say
 from .saving import save_output
 from .types import CATEGORY, ZoomStackType
@@ -34,11 +34,7 @@ class ZoomStackPage(io.ComfyNode):
             search_aliases=["export html", "share zoom", "zoom web page", "deep zoom viewer"],
             inputs=[
                 ZoomStackType.Input("stack", tooltip="The stack to save, from Zoom Stack Render."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="zoom_stack/zoom",
-                    tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten.",
-                ),
+                filename_prefix_input(),
                 io.String.Input("title", default="", tooltip="What stands above the zoom and in the browser's tab."),
                 io.Boolean.Input(
                     "prompts",

@@ -15,6 +15,7 @@ from ..zoom_core import files, stack_file
 from ..zoom_core.stack import ZoomStack
 from ..zoom_core.stack_file import SUFFIX
 from .devices import free_memory
+from .inputs import filename_prefix_input
 from .notes import say
 from .saving import save_output
 from .types import CATEGORY, ZoomStackType
@@ -35,11 +36,7 @@ class ZoomStackSave(io.ComfyNode):
             search_aliases=["export zoom stack", "keep zoom"],
             inputs=[
                 ZoomStackType.Input("stack", tooltip="The stack to save."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="zoom_stack/zoom",
-                    tooltip="Folder and name below ComfyUI's output folder. A number is added, nothing is overwritten.",
-                ),
+                filename_prefix_input(),
             ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],

@@ -328,3 +328,10 @@ def test_odd_sizes_are_refused_with_the_even_one(zoom_stack_pack):
 def test_frame_rates_of_film_are_kept(make):
     assert make(fps=23.976).get_frame_rate() == Fraction(23976, 1000)
     assert math.isclose(make(fps=23.976).get_duration(), 49 / 23.976)
+
+
+def test_encoder_looks_ahead_less_for_large_frames(zoom_stack_pack):
+    from zoom_stack_pack.nodes.lazy_video import h264_options
+
+    assert h264_options(1024, 1024) == {}
+    assert 4 <= int(h264_options(3840, 2160)["rc-lookahead"]) < 10

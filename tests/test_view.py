@@ -16,7 +16,7 @@ from zoom_core.compose import RAMP
 from zoom_core.path import CameraPath
 from zoom_core.resample import TAPS, kernel
 from zoom_core.stack import ZoomStack
-from zoom_core.stream import h264_options, stream_frames
+from zoom_core.stream import stream_frames
 from zoom_core.view import StackRenderer, render_view
 
 
@@ -440,8 +440,3 @@ def test_refuses(centred, given, message):
     with pytest.raises(ValueError, match=message):
         zoom, roll = arguments.pop("zoom"), arguments.pop("roll", 0.0)
         StackRenderer(centred[1], **arguments).render(zoom, roll=roll)
-
-
-def test_encoder_looks_ahead_less_for_large_frames():
-    assert h264_options(1024, 1024) == {}
-    assert 4 <= int(h264_options(3840, 2160)["rc-lookahead"]) < 10

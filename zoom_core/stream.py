@@ -20,17 +20,6 @@ from .view import StackRenderer
 _MAX_WORKERS = 4
 
 
-# x264 keeps two copies of every frame it looks ahead over, 40 frames by default.
-_LOOKAHEAD_BYTES = 150 * 2**20
-
-
-def h264_options(width: int, height: int) -> dict[str, str]:
-    """libx264 options that keep its memory within bounds for large frames; none up to 1.3
-    megapixels. Its defaults alone would take 1.4 GiB at 3840 x 2160."""
-    lookahead = int(_LOOKAHEAD_BYTES / (3 * width * height))
-    return {"rc-lookahead": str(max(lookahead, 4))} if lookahead < 40 else {}
-
-
 def available_cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
