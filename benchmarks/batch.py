@@ -37,7 +37,7 @@ ROUNDS, SMALL, KILLED, PARTS = 5, 200, 2, 2
 def zoom(seed: int) -> Graph:
     """The demo's zoom, as it is: twelve levels sampled together, and a film of 512 x 512."""
     graph = workflows.twin(workflows.read(workflows.find("text-to-zoom")))
-    workflows.set_seed(graph, None, {}, seed)
+    workflows.set_seed(graph, None, seed)
     return graph
 
 

@@ -104,10 +104,13 @@ class ComfyClient:
 
     def get(self, path: str, timeout: float = 60.0) -> Any:
         """GET a path that answers with JSON."""
+        return json.loads(self._content(path, timeout))
+
+    def _content(self, path: str, timeout: float) -> bytes:
         status, answer = self.request("GET", path, timeout=timeout)
         if status != 200:
             raise RuntimeError(f"GET {path}: the server answered {status}: {_text(answer)}")
-        return json.loads(answer)
+        return answer
 
     def object_info(self) -> dict[str, Any]:
         """What every installed node takes and gives, keyed by node type."""
@@ -116,10 +119,7 @@ class ComfyClient:
     def view(self, entry: dict[str, Any]) -> bytes:
         """The bytes of a saved file, as named in a Result's entries."""
         query = urllib.parse.urlencode({key: entry.get(key, "") for key in ("filename", "subfolder", "type")})
-        status, answer = self.request("GET", f"/view?{query}", timeout=600)
-        if status != 200:
-            raise RuntimeError(f"the server has no file {entry.get('filename')!r} ({status})")
-        return answer
+        return self._content(f"/view?{query}", timeout=600)
 
     def check(self, graph: Graph) -> None:
         """PromptRefused when any output of the graph is not valid; needs this pack on the server, else does nothing."""
@@ -128,14 +128,13 @@ class ComfyClient:
         if status == 200 and data.get("node_errors"):
             raise PromptRefused(data.get("error") or _HALF, data["node_errors"])
 
-    def queue(self, graph: Graph, workflow: dict[str, Any] | None = None, **metadata: Any) -> str:
+    def queue(self, graph: Graph, **metadata: Any) -> str:
         """Queue an API-format graph and give its prompt id; PromptRefused when it is not valid.
 
-        `workflow` is the graph-format twin that ComfyUI writes into the files it saves, `metadata` more of the kind.
+        `metadata` is what ComfyUI writes into the files it saves.
         """
         self.check(graph)
-        saved = metadata if workflow is None else {**metadata, "workflow": workflow}
-        body = {"prompt": graph, "client_id": self.client_id, "extra_data": {"extra_pnginfo": saved} if saved else {}}
+        body = {"prompt": graph, "client_id": self.client_id, "extra_data": {"extra_pnginfo": metadata}}
         status, answer = self.request("POST", "/prompt", body)
         data = _as_json(answer)
         if status != 200 or "prompt_id" not in data:
@@ -171,12 +170,12 @@ class ComfyClient:
     ) -> Result:
         """Queue a graph, follow it to its end and give its result.
 
-        `workflow` and `metadata` are written into the files that ComfyUI saves.
+        `workflow`, the graph's other format, and `metadata` are written into the files that ComfyUI saves.
         `on_event(type, data)` hears every message that concerns this run; preview pictures come as
         ("preview", {"bytes": ...}). Raises PromptRefused, ExecutionFailed, TimeoutError or ServerGone.
         """
-        run = self._run(graph, {"workflow": workflow, **metadata}, on_event or (lambda kind, data: None), timeout)
-        prompt_id = _wait(run)
+        metadata |= {} if workflow is None else {"workflow": workflow}
+        prompt_id = _wait(self._run(graph, metadata, on_event or (lambda kind, data: None), timeout))
         # The success message is sent a moment before the run is put into the history.
         deadline = time.monotonic() + 60
         while (record := self.get(f"/history/{prompt_id}").get(prompt_id)) is None:

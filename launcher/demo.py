@@ -48,7 +48,7 @@ def run_demo(options: argparse.Namespace, installation: Installation) -> None:
             if graph is None and (changed or not options.serve):
                 graph = _convert(server, path.name, content)
             if graph is not None and options.seed is not None:
-                workflows.set_seed(graph, layout, server.client.object_info(), options.seed)
+                workflows.set_seed(graph, layout, options.seed)
             if graph is not None and options.prompts:
                 workflows.set_prompts(graph, layout, workflows.read_prompts(options.prompts))
             # What is served has a layout (see `command._check`), and what runs a graph.

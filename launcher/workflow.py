@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,7 @@ STALE = "the API twin is missing or older than its workflow: run `python run.py 
 
 Workflow = dict[str, Any]
 Graph = dict[str, dict[str, Any]]
-ObjectInfo = dict[str, dict[str, Any]]
 
-_SEEDS = {"seed", "noise_seed"}
 _AFTER_GENERATE = {"fixed", "increment", "decrement", "randomize", "increment-wrap"}
 
 
@@ -173,14 +172,29 @@ def _digest(workflow: Workflow) -> str:
     return hashlib.sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()
 
 
-def set_seed(graph: Graph, layout: Workflow | None, object_info: ObjectInfo, seed: int) -> None:
+def set_seed(graph: Graph, layout: Workflow | None, seed: int) -> None:
     """Give every seed of an API graph this value, and fix it in the layout that is saved with the results."""
+    for key, name in set(_seeds(graph)):
+        inputs = graph[key]["inputs"]
+        old, inputs[name] = inputs[name], seed
+        for drawn in (layout or {}).get("nodes", []):
+            if str(drawn["id"]) == key or _feeds_seeds(drawn):
+                _replace(drawn, name, old, seed)
+
+
+def _seeds(graph: Graph) -> Iterator[tuple[str, str]]:
+    """(node, input) of every seed, or of the core's Int node that feeds it."""
     for key, node in graph.items():
-        for name in _seed_inputs(object_info.get(node["class_type"], {}), node["inputs"]):
-            old, node["inputs"][name] = node["inputs"][name], seed
-            for drawn in (layout or {}).get("nodes", []):
-                if str(drawn["id"]) == key or _feeds_seeds(drawn):
-                    _replace(drawn, name, old, seed)
+        for name, value in node["inputs"].items():
+            if _is_seed(name) and not isinstance(value, list):
+                yield key, name
+            elif _is_seed(name) and graph[value[0]]["class_type"] == "PrimitiveInt":
+                yield value[0], "value"
+
+
+def _is_seed(name: str) -> bool:
+    """Whether an input is a seed, which is told by its name: seed, noise_seed and the like."""
+    return name == "seed" or name.endswith("_seed")
 
 
 def set_prompts(graph: Graph, layout: Workflow | None, text: str) -> None:
@@ -213,22 +227,7 @@ def _replace(drawn: dict[str, Any], name: str, old: Any, new: Any) -> None:
             values[i] = new
 
 
-def _seed_inputs(info: dict[str, Any], inputs: dict[str, Any]) -> list[str]:
-    """The names of the inputs that the browser would draw a new number for after every run."""
-    declared = info.get("input", {})
-    specs = {**(declared.get("required") or {}), **(declared.get("optional") or {})}
-    found = []
-    for name, value in inputs.items():
-        # Without a description of the node, its seeds are known by their names.
-        spec = specs.get(name, ["INT"] if not specs else [""])
-        options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-        is_seed = options.get("control_after_generate", name in _SEEDS)
-        if spec[0] == "INT" and is_seed and not isinstance(value, list):
-            found.append(name)
-    return found
-
-
 def _feeds_seeds(drawn: dict[str, Any]) -> bool:
     """Whether a node of a layout is a primitive whose number goes to a seed."""
     outputs = drawn.get("outputs") or [{}]
-    return drawn["type"] == "PrimitiveNode" and (outputs[0].get("widget") or {}).get("name") in _SEEDS
+    return drawn["type"] == "PrimitiveNode" and _is_seed((outputs[0].get("widget") or {}).get("name", ""))

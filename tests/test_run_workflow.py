@@ -11,17 +11,6 @@ from launcher import browser
 from launcher import workflow as workflows
 from launcher.workflow import WorkflowError, read, set_prompts, set_seed
 
-INFO = {
-    "Sample": {
-        "input": {
-            "required": {
-                "seed": ["INT", {"control_after_generate": True}],
-                "steps": ["INT", {"default": 20}],
-                "noise_seed": ["INT", {}],
-            }
-        }
-    },
-}
 GRAPH = {
     "2": {"class_type": "Sample", "inputs": {"seed": 7, "steps": 7, "noise_seed": 3}, "_meta": {"title": "a"}},
     "3": {"class_type": "Sample", "inputs": {"seed": 5, "steps": 12, "noise_seed": ["2", 0]}, "_meta": {"title": "b"}},
@@ -47,7 +36,7 @@ LAYOUT = {
 
 def test_the_seed_reaches_every_seed_and_stays():
     graph, layout = copy.deepcopy(GRAPH), copy.deepcopy(LAYOUT)
-    set_seed(graph, layout, INFO, 42)
+    set_seed(graph, layout, 42)
     assert graph["2"]["inputs"] == {"seed": 42, "steps": 7, "noise_seed": 42}
     assert graph["3"]["inputs"] == {"seed": 42, "steps": 12, "noise_seed": ["2", 0]}
     assert [node["widgets_values"] for node in layout["nodes"]] == [
@@ -57,8 +46,23 @@ def test_the_seed_reaches_every_seed_and_stays():
         ["old", 2.0],
         [5, "fixed"],
     ]
-    set_seed(graph, None, INFO, 43)
+    set_seed(graph, None, 43)
     assert graph["3"]["inputs"]["seed"] == 43
+
+
+def test_the_seed_reaches_the_number_that_feeds_it_and_no_other_number():
+    """The core's Int node draws a new number after every run too, whatever that is for."""
+    graph = {
+        "1": {"class_type": "PrimitiveInt", "inputs": {"value": 7}},
+        "2": {"class_type": "PrimitiveInt", "inputs": {"value": 512}},
+        "3": {"class_type": "Sample", "inputs": {"seed": ["1", 0], "width": ["2", 0]}},
+        "4": {"class_type": "Sample", "inputs": {"rand_seed": ["1", 0], "seeds": 7}},
+    }
+    layout = {"nodes": [{"id": i, "type": "PrimitiveInt", "widgets_values": [7, "randomize"]} for i in (1, 2)]}
+    set_seed(graph, layout, 42)
+    assert [graph[key]["inputs"]["value"] for key in "12"] == [42, 512]
+    assert graph["4"]["inputs"] == {"rand_seed": ["1", 0], "seeds": 7}
+    assert [node["widgets_values"] for node in layout["nodes"]] == [[42, "fixed"], [7, "randomize"]]
 
 
 def test_prompts_replace_those_of_the_prompt_list():

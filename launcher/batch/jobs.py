@@ -127,7 +127,7 @@ def _job(row: dict[str, Any], folder: Path, workflow: str, seed: int | None) -> 
         workflows.set_prompts(graph, None, _prompt_text(prompts))
     seed = _integer(row["seed"], "seed", 0, 2**64 - 1) if "seed" in row else seed
     if seed is not None:
-        workflows.set_seed(graph, None, {}, seed)
+        workflows.set_seed(graph, None, seed)
     for name in row.keys() - set(OWN):
         _set_input(graph, name, row[name])
     files = _inputs_beside(path)
