@@ -308,7 +308,7 @@ CHANGES = [
         ("for step in (1,) if inwards_only else (-1, 1):", "for step in (-1, 1):"),
         ("return noise / signal if signal > 0 else math.inf", "return sigma"),
         ("return finer * correlation_length", "return correlation_length"),
-        ("if (iterative and not main) or", "if iterative or"),
+        ("if not (main if self._iterative", "if not (False if self._iterative"),
         (
             "for held, (low, high) in self._constraints if low <= sigma <= high",
             "for held, (low, high) in self._constraints",

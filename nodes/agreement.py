@@ -172,7 +172,7 @@ class Agreement:
         self._geometry = geometry
         self._latent, self._mask = latent, mask
         self._kept = None if kept is None else kept.to(latent)
-        self._iterative = IterativeUpdate(geometry)
+        self._iterative = IterativeUpdate(geometry) if settings.update == "iterative" else None
         self._evaluations = 0
         self._constraints: list[tuple[LevelConstraint, tuple[float, float]]] = []
         for anchor in anchors:
@@ -210,8 +210,7 @@ class Agreement:
         main: False for the unconditional estimates, which some samplers read beside the main ones.
         """
         constraints: list = [held for held, (low, high) in self._constraints if low <= sigma <= high]
-        iterative = self._settings.update == "iterative"
-        if (iterative and not main) or (not iterative and not self._settings.blends and not constraints):
+        if not (main if self._iterative is not None else self._settings.blends or constraints):
             return denoised
         if self._mask is not None:
             denoised = torch.lerp(self._latent, denoised, self._mask)
@@ -226,7 +225,7 @@ class Agreement:
         return finer * correlation_length(noise_to_signal(self._model_sampling, sigma), height, width)
 
     def _update(self, constraints: Sequence, length: float, images: torch.Tensor) -> torch.Tensor:
-        if self._settings.update != "iterative":
+        if self._iterative is None:
             return consolidate(images, self._geometry, self._settings.blending, constraints, length)
         for constraint in constraints:
             images = constraint.before_blending(images)
