@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from viewer_pages import hold_still, new_page
 
 from zoom_core import parse_prompts
 
@@ -55,6 +56,7 @@ class Editor:
             self.id,
         )
         self.rows.first.wait_for()
+        hold_still(self.page, ".zse")
         return self
 
     @property
@@ -79,6 +81,7 @@ class Editor:
 
     def open(self, row: int):
         self.rows.nth(row).locator(".zse-chip").click()
+        hold_still(self.page, ".zse")
         return self.rows.nth(row)
 
     def shown(self) -> list[str]:
@@ -130,16 +133,15 @@ def pictures(comfy) -> list[dict]:
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def page(request, chromium, comfy):
-    page = chromium.new_page(viewport={"width": 1200, "height": 1000})
-    page.set_default_timeout(180_000)
+    page = new_page(chromium, 1200, 1000)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda message: "zse" in message.text and page.problems.append(message.text))
     page.goto(comfy.url)
-    page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
+    page.wait_for_function("window.app?.graph && window.app.vueAppReady")
     page.evaluate(SETUP, request.param == "vue")
     page.reload()
-    page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
+    page.wait_for_function("window.app?.graph && window.app.vueAppReady")
     page.evaluate(SETUP, request.param == "vue")
     yield page
     page.close()

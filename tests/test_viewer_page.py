@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from viewer_pages import browser, picture_stack, watched, write_page
+from viewer_pages import SLOW, browser, new_page, picture_stack, watched, write_page
 
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
 from zoom_core.page import bundle, page
@@ -51,10 +51,10 @@ def address(stack, tmp_path_factory) -> str:
 @pytest.fixture
 def opened(chromium, address):
     """The page in a window of its own, ready and without any complaint until the end."""
-    tab = chromium.new_page(viewport={"width": 900, "height": 640})
+    tab = new_page(chromium, 900, 640)
     problems = watched(tab)
     tab.goto(address)
-    tab.wait_for_selector(STILL, timeout=60_000)
+    tab.wait_for_selector(STILL)
     yield tab
     tab.close()
     assert problems == []
@@ -74,7 +74,7 @@ def seen(tab) -> np.ndarray:
 def until(tab, condition: str, argument=None):
     """Waits for a JavaScript function to give something, and gives that. The page forbids the evaluation that
     wait_for_function needs."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + SLOW / 1000
     while not (found := tab.evaluate(condition, argument)):
         assert time.monotonic() < end, condition
         tab.wait_for_timeout(50)
@@ -149,7 +149,7 @@ def go_to_zoom(tab, path: CameraPath, zoom: float) -> None:
 @pytest.mark.parametrize(("drawer", "quality", "most"), [("processor", 100, 2), ("card", 100, 2), ("processor", 95, 3)])
 def test_the_picture_is_what_render_view_gives(chromium, stack, tmp_path, drawer, quality, most):
     """In steps of 255. These pictures are as saturated as any: WebP alone takes up to 1.6 of the second limit."""
-    tab = chromium.new_page(viewport={"width": 900, "height": 640})
+    tab = new_page(chromium, 900, 640)
     tab.add_init_script(DRAWERS[drawer])
     tab.goto(write_page(tmp_path / "views.html", stack, quality))
     path = CameraPath(stack.geometry)
@@ -168,7 +168,7 @@ def test_the_picture_is_what_render_view_gives(chromium, stack, tmp_path, drawer
 def test_fine_detail_fades_in_where_levels_are_magnified(chromium, tmp_path, drawer, most, share):
     """As the ramp of the renderer: without it, a square of fine detail would begin at the next level's border."""
     small = picture_stack(size=512)
-    tab = chromium.new_page(viewport={"width": 640, "height": 640})
+    tab = new_page(chromium, 640, 640)
     tab.add_init_script(DRAWERS[drawer])
     tab.goto(write_page(tmp_path / "small.html", small, 100))
     path = CameraPath(small.geometry)
@@ -189,7 +189,7 @@ def test_fine_detail_fades_in_where_levels_are_magnified(chromium, tmp_path, dra
 
 @pytest.mark.parametrize("drawer", DRAWERS)
 def test_in_motion_the_picture_is_much_the_same(chromium, address, stack, drawer):
-    tab = chromium.new_page(viewport={"width": 700, "height": 500})
+    tab = new_page(chromium, 700, 500)
     tab.add_init_script(DRAWERS[drawer])
     problems = watched(tab)
     tab.goto(address)
@@ -335,20 +335,24 @@ def test_a_lost_context_comes_back_and_2d_draws_meanwhile(opened, stack):
         "const own = HTMLCanvasElement.prototype.getContext;"
         "HTMLCanvasElement.prototype.getContext = function (kind, ...more) {"
         "  const made = own.call(this, kind, ...more);"
-        "  if (kind === 'webgl2') window.lose = made.getExtension('WEBGL_lose_context');"
+        "  if (kind === 'webgl2') {"
+        "    window.lose = made.getExtension('WEBGL_lose_context');"
+        "    for (const name of ['lost', 'restored'])"
+        "      this.addEventListener(`webglcontext${name}`, () => { window.told = name; }); }"
         "  return made; };"
     )
     opened.reload()
     opened.wait_for_selector(STILL)
     assert opened.evaluate("Boolean(window.lose)")
     opened.evaluate("window.lose.loseContext()")
-    opened.wait_for_timeout(1500)
+    until(opened, "() => window.told === 'lost'")
     opened.keyboard.press("PageDown")
-    opened.wait_for_timeout(2500)
+    arrived(opened, 1)
+    opened.wait_for_selector(STILL)
     second = render_view(stack, 1, *expected.shape[:2]).movedim(0, -1).numpy()
     assert abs(seen(opened) - second).mean() < 6 / 255
     opened.evaluate("window.lose.restoreContext()")
-    opened.wait_for_timeout(1500)
+    until(opened, "() => window.told === 'restored'")
     opened.wait_for_selector(STILL)
     assert abs(seen(opened) - second).mean() <= 3 / 255
 
@@ -356,6 +360,7 @@ def test_a_lost_context_comes_back_and_2d_draws_meanwhile(opened, stack):
 def test_fingers_drag_and_pinch_on_a_phone(chromium, address):
     context = chromium.new_context(viewport={"width": 390, "height": 760}, has_touch=True, is_mobile=True)
     tab = context.new_page()
+    tab.set_default_timeout(SLOW)
     problems = watched(tab)
     tab.goto(address)
     tab.wait_for_selector(STILL)
@@ -384,7 +389,7 @@ def test_fingers_drag_and_pinch_on_a_phone(chromium, address):
 
 
 def test_the_address_opens_the_same_view(chromium, address, stack):
-    tab = chromium.new_page(viewport={"width": 700, "height": 500})
+    tab = new_page(chromium, 700, 500)
     tab.goto(f"{address}#at=3,0.25,0.41,0.62")
     tab.wait_for_selector(STILL)
     assert place(tab) == [3, 0.25, 0.41, 0.62]
@@ -395,6 +400,28 @@ def test_the_address_opens_the_same_view(chromium, address, stack):
     tab.close()
 
 
+def test_an_address_is_opened_that_comes_just_before_the_page_writes_its_own(chromium, address):
+    tab = new_page(chromium, 700, 500)
+    tab.add_init_script(WITHOUT_WEBGL)
+    tab.goto(address)
+    tab.wait_for_selector(STILL)
+    go(tab, 1, 0.5, 0.5, 0.5)
+    # A frame so long that the view is at rest with the next one, which the new address is just ahead of.
+    tab.evaluate(
+        """() => new Promise((done) => {
+            requestAnimationFrame(() => {
+                for (const start = performance.now(); performance.now() < start + 400;);
+                requestAnimationFrame(() => { location.hash = "#at=2,0,0.5,0.5"; done(); });
+            });
+            const key = new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true });
+            document.querySelector(".zs-stage").dispatchEvent(key);
+        })"""
+    )
+    arrived(tab, 2)
+    assert tab.evaluate("location.hash").startswith("#at=2,0,")
+    tab.close()
+
+
 @pytest.mark.parametrize(
     ("locale", "spoken", "play"),
     [("fr-CA", "fr", "Lire"), ("pt", "pt-BR", None), ("zh-TW", "zh-TW", None), ("sw", "en", "Play")],
@@ -402,6 +429,7 @@ def test_the_address_opens_the_same_view(chromium, address, stack):
 def test_the_page_speaks_the_reader_s_language(chromium, address, locale, spoken, play):
     context = chromium.new_context(viewport={"width": 600, "height": 480}, locale=locale)
     tab = context.new_page()
+    tab.set_default_timeout(SLOW)
     tab.goto(address)
     tab.wait_for_selector(STILL)
     assert tab.evaluate("document.documentElement.lang") == spoken
@@ -413,7 +441,7 @@ def test_the_page_speaks_the_reader_s_language(chromium, address, locale, spoken
 def test_a_hostile_text_stays_text_and_nothing_is_fetched(chromium, stack, tmp_path):
     hostile = ZoomStack(stack.layers, stack.geometry, ZoomLevels(ZoomLevel(prompt, zoom=4.0) for prompt in HOSTILE))
     address = write_page(tmp_path / "hostile.html", hostile, 50, title=HOSTILE[0], license_line=HOSTILE[1])
-    tab = chromium.new_page(viewport={"width": 900, "height": 640})
+    tab = new_page(chromium, 900, 640)
     problems, asked = watched(tab), []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(address)
@@ -443,7 +471,7 @@ def test_stacks_of_any_shape(chromium, tmp_path, count, height, width, zoom):
     levels = ZoomLevels.uniform(count, zoom)
     layers = torch.rand(count, 3, 1, 1).expand(count, 3, height, width)
     stack = ZoomStack(layers, levels.resolve(height, width), levels)
-    tab = chromium.new_page(viewport={"width": 600, "height": 480})
+    tab = new_page(chromium, 600, 480)
     problems = watched(tab)
     tab.goto(write_page(tmp_path / "shape.html", stack, 100))
     tab.wait_for_selector(STILL)
@@ -460,7 +488,7 @@ def test_a_missing_level_is_named_and_the_others_show(chromium, address, tmp_pat
     write_page(path, stack)
     text = path.read_text("utf-8")
     path.write_text(re.sub(r'(id="level-2">)[^<]{100}', r"\1" + "A" * 100, text), "utf-8")
-    tab = chromium.new_page(viewport={"width": 600, "height": 480})
+    tab = new_page(chromium, 600, 480)
     problems = watched(tab)
     tab.goto(path.as_uri())
     tab.wait_for_selector(".zs-note")

@@ -21,6 +21,7 @@ PACK = Path(__file__).resolve().parent.parent
 PICTURES = sorted((PACK / "workflows" / "input").glob("zoom-*.jpg"))
 # Software WebGL: without a graphics card there is no other.
 ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+SLOW = 180_000  # ms, of waits for what comes soon on a machine that has nothing else to do
 # What software WebGL says about itself, and the browser about a file that is gone, whatever we do.
 # The frontend cannot read its list of jobs once somebody has queued a NaN.
 NOT_OURS = ("GL Driver Message", "Failed to load resource", "[Jobs API]")
@@ -38,6 +39,27 @@ def browser(arguments: list[str] = ARGUMENTS) -> Iterator:
             pytest.skip(f"needs a Chromium browser ({', '.join(NAMES)}): {error.message.splitlines()[0]}")
         yield chromium
         chromium.close()
+
+
+def new_page(chromium, width: int, height: int):
+    """An empty page, on which everything may take its time: a machine can be busy."""
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(SLOW)
+    return page
+
+
+def hold_still(page, selector: str) -> None:
+    """Waits until an element stays where it is: the graph moves what stands on it with its next frame."""
+    page.locator(selector).first.evaluate(
+        """async (element) => {
+            const place = () => { const {x, y, width, height} = element.getBoundingClientRect();
+                return [x, y, width, height].join() };
+            for (let same = 0, before = ""; same < 3; same = place() === before ? same + 1 : 0) {
+                before = place();
+                await new Promise(requestAnimationFrame);
+            }
+        }"""
+    )
 
 
 def watched(page, ours=("zs-", "zoom", "viewer", ".mjs", "file:")) -> list[str]:

@@ -1,33 +1,86 @@
-/** The viewer on its node, and links to saved pages: all contact with ComfyUI's frontend. */
+/** The viewer, links to saved pages and the level editor on their nodes: all contact with ComfyUI's frontend. */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { LevelEditor } from "./editor/editor.mjs";
+import { speak as speakEditor } from "./editor/words.mjs";
+import { el } from "./viewer/dom.mjs";
 import { Viewer } from "./viewer/viewer.mjs";
 import { speak, t, WORDS } from "./viewer/words.mjs";
 import { words } from "./words/languages.mjs";
 
-const NODE = "ZoomStackViewer";
-const PAGE = "ZoomStackPage";
 // What the server sends when a joint sampler starts: how its levels lie.
 const SAMPLING = "zoom_stack.sampling";
-// Asks the level editor to put a level somewhere.
+// Where the server reads prompts that the editor does not.
+const READ = "/zoom-stack/prompts";
+// Asks to put a level somewhere: detail is {node: a node of the graph, level, zoom, center}.
 const PLACE = "zoom-stack-place";
-// Where a node keeps the description of what it showed last, so that a saved workflow opens with it.
+// Where a node keeps the description of what it showed last, so that a saved workflow opens with it, and whether a
+// prompt list is edited as text.
 const SHOWN = "zoom_stack";
-const LEAST_HEIGHT = 300;
-const PAGE_HEIGHT = 32;
-const FIRST_SIZE = [460, 560];
+const MODE = "prompts as text";
+// Sizes in the graph's units.
+const VIEWER = { least: 300, width: 460, height: 560 };
+const EDITOR = { bar: 36, row: 40, most: 520, open: 420, margin: 6 };
 
-/** What stands on a node. @type {WeakMap<object, NodeViewer | PageLink>} */
-const widgets = new WeakMap();
+/** Calls `after` once a method or callback of the frontend is through. */
+function chain(object, name, after) {
+  const before = object[name];
+  object[name] = function chained(...given) {
+    const result = before?.apply(this, given);
+    after(...given);
+    return result;
+  };
+}
 
-const address = ({ filename, subfolder, type }) =>
-  `/view?${new URLSearchParams({ filename, subfolder: subfolder ?? "", type: type ?? "temp" })}`;
+/** A node and all that it leads to, nearest first; or, the other way, all that lead to it. */
+function reach(start, upstream = false) {
+  const seen = new Set(start && [start]);
+  for (const node of seen) {
+    const next = upstream
+      ? (node.inputs ?? []).map((_, slot) => node.getInputNode(slot))
+      : (node.outputs ?? []).flatMap((_, slot) => node.getOutputNodes(slot) ?? []);
+    for (const other of next) if (other) seen.add(other);
+  }
+  return [...seen];
+}
+
+/** A node by its locator: "3", or "subgraph:3". */
+function nodeAt(id) {
+  const parts = id.split(":");
+  const last = parts.at(-1);
+  const root = app.rootGraph ?? app.graph;
+  const graph = parts.length > 1 ? root?.subgraphs?.get(parts.at(-2)) : root;
+  return graph?.getNodeById(Number(last)) ?? graph?.getNodeById(last);
+}
+
+const address = ({ filename, subfolder = "", type = "temp" }) => `/view?${new URLSearchParams({ filename, subfolder, type })}`;
 
 async function fetched(file) {
   const response = await api.fetchApi(address(file));
   if (!response.ok) throw new Error(`${file.filename}: ${response.status}`);
   return response;
+}
+
+function addWidget(node, name, element, options) {
+  const type = `ZOOM_STACK_${name.toUpperCase()}`;
+  const all = { serialize: false, hideInPanel: true, hideOnZoom: false, ...options };
+  node.addDOMWidget(name, type, element, all).serialize = false;
+}
+
+function grow(node, width, height) {
+  node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+}
+
+/** Hand an event to the graph's canvas, as if nothing lay over it; the newer renderer does so by itself. */
+function passOn(event) {
+  if (globalThis.LiteGraph?.vueNodesMode) return;
+  if (event.type === "wheel") {
+    event.preventDefault();
+    app.canvas.processMouseWheel(event);
+  } else if (event.button === 1) {
+    app.canvas.processMouseDown(event);
+  }
 }
 
 class NodeViewer {
@@ -36,15 +89,15 @@ class NodeViewer {
     this.asked = 0;
     this.previewed = false;
     this.ended = new WeakSet();
-    this.element = document.createElement("div");
-    this.element.style.cssText = `width: 100%; height: 100%; min-height: ${LEAST_HEIGHT}px;`;
-    this.viewer = new Viewer(this.element, {
-      takesWheel: () => this.element.contains(document.activeElement),
-      passOn: (event) => passOn(event),
+    const element = el("div");
+    element.style.cssText = `width: 100%; height: 100%; min-height: ${VIEWER.least}px;`;
+    this.viewer = new Viewer(element, {
+      takesWheel: () => element.contains(document.activeElement),
+      passOn,
       onPlace: (wanted) => dispatchEvent(new CustomEvent(PLACE, { detail: { node, ...wanted } })),
     });
-    addWidget(node, "viewer", "ZOOM_STACK_VIEWER", this.element, LEAST_HEIGHT);
-    node.setSize([Math.max(node.size[0], FIRST_SIZE[0]), Math.max(node.size[1], FIRST_SIZE[1])]);
+    addWidget(node, "viewer", element, { getMinHeight: () => VIEWER.least });
+    grow(node, VIEWER.width, VIEWER.height);
   }
 
   /**
@@ -84,48 +137,141 @@ class NodeViewer {
   }
 }
 
-/** Hand an event to the graph's canvas, as if the viewer were not there. */
-function passOn(event) {
-  if (event.type === "wheel" && !isVue()) {
-    event.preventDefault();
-    app.canvas.processMouseWheel(event);
-  } else if (event.type === "pointerdown" && event.button === 1 && !isVue()) {
-    app.canvas.processMouseDown(event);
-  }
-}
-
-/** Whether nodes are drawn by the newer renderer, which forwards events by itself. */
-const isVue = () => Boolean(globalThis.LiteGraph?.vueNodesMode);
-
 /** A link to a saved page, on the node that saved it. */
 class PageLink {
   constructor(node) {
     this.node = node;
-    this.element = document.createElement("div");
-    this.element.style.cssText = "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;";
-    this.link = document.createElement("a");
+    this.link = el("a", { target: "_blank", rel: "noopener" });
     this.link.style.cssText = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
-    this.link.target = "_blank";
-    this.link.rel = "noopener";
-    this.element.append(this.link);
-    addWidget(node, "page", "ZOOM_STACK_PAGE", this.element, PAGE_HEIGHT);
+    const element = el("div", {}, this.link);
+    element.style.cssText = "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;";
+    addWidget(node, "page", element, { getMinHeight: () => 32 });
   }
 
   show(output) {
     const file = output?.zoom_page?.[0];
     if (!file) return;
     this.node.properties[SHOWN] = file;
-    this.link.href = api.apiURL(address(file));
-    this.link.download = file.filename;
+    Object.assign(this.link, { href: api.apiURL(address(file)), download: file.filename });
     this.link.textContent = t("page", { file: file.filename });
   }
 
   close() {}
 }
 
-function addWidget(node, name, type, element, height) {
-  const options = { serialize: false, hideInPanel: true, hideOnZoom: false, getMinHeight: () => height };
-  node.addDOMWidget(name, type, element, options).serialize = false;
+/** The level editor on a prompt list. */
+class NodeEditor {
+  constructor(node) {
+    this.node = node;
+    this.text = this.widget("prompts");
+    const value = (name, other) => (this.linked(name) ? other : this.widget(name)?.value ?? other);
+    this.editor = new LevelEditor({
+      resized: () => this.resize(),
+      text: () => String(this.text.value ?? ""),
+      read: async (text) => (await api.fetchApi(READ, { method: "POST", body: JSON.stringify({ text }) })).json(),
+      write: (text) => this.write("prompts", text),
+      settings: () => ({
+        negative: String(value("negative", "")),
+        loop: Boolean(this.widget("loop")?.value),
+        count: Number(value("count", 0)),
+        zoom: value("zoom", undefined),
+      }),
+      writeNegative: (text) => this.linked("negative") || this.write("negative", text),
+      linked: () => this.linked("prompts"),
+      asText: () => Boolean(node.properties[MODE]),
+      showText: (on) => {
+        node.properties[MODE] = on;
+        this.arrange();
+      },
+      pictures: () => this.pictures(),
+      passWheel: passOn,
+    });
+    addWidget(node, "editor", this.editor.element, {
+      margin: EDITOR.margin,
+      getMinHeight: () => this.height,
+      getMaxHeight: () => (this.textShown ? this.height : undefined),
+    });
+    for (const name of ["prompts", "negative", "zoom", "loop", "count"]) {
+      const widget = this.widget(name);
+      if (widget) chain(widget, "callback", () => this.editor.refresh());
+    }
+    chain(node, "onConnectionsChange", () => queueMicrotask(() => this.show()));
+    this.show();
+  }
+
+  widget(name) {
+    return this.node.widgets.find((widget) => widget.name === name);
+  }
+
+  linked(name) {
+    const slot = this.node.inputs?.findIndex((input) => input.name === name) ?? -1;
+    return slot >= 0 && this.node.isInputConnected(slot);
+  }
+
+  write(name, value) {
+    const widget = this.widget(name);
+    widget.value = value;
+    widget.callback?.(value);
+  }
+
+  get textShown() {
+    return Boolean(this.node.properties[MODE]) || this.linked("prompts");
+  }
+
+  /** By the number of rows, never by the element's own size, which follows from this. */
+  get height() {
+    const { rows, problem, opened } = this.editor;
+    if (this.textShown || !rows.length) return EDITOR.bar + (problem.hidden ? 0 : EDITOR.row);
+    return Math.max(Math.min(EDITOR.bar + EDITOR.row * rows.length, EDITOR.most), opened ? EDITOR.open : 0);
+  }
+
+  /** Show the text or hide it. */
+  arrange() {
+    const { text } = this;
+    const hidden = !this.textShown;
+    if (text.hidden === hidden) return;
+    text.hidden = text.options.hidden = hidden;
+    // The Vue renderer goes by the options in its own store, and looks when the list of widgets changes.
+    if (text._state?.options) text._state.options.hidden = hidden;
+    this.node.widgets.push(this.node.widgets.pop());
+  }
+
+  resize() {
+    const wanted = `${this.height - 2 * EDITOR.margin}px`;
+    const { style } = this.editor.element;
+    if (style.minHeight === wanted) return;
+    style.minHeight = wanted;
+    grow(this.node, ...this.node.computeSize());
+    this.node.setDirtyCanvas?.(true, true);
+  }
+
+  /** The levels' pictures that a node downstream has shown last, by the nearest. */
+  pictures() {
+    const shown = reach(this.node).map(({ id }) => app.nodeOutputs?.[id]?.zoom_levels).find(Boolean) ?? [];
+    return shown.map((file) => api.apiURL(address(file)));
+  }
+
+  show() {
+    this.arrange();
+    this.editor.refresh();
+  }
+
+  close() {}
+}
+
+const KINDS = { ZoomStackViewer: NodeViewer, ZoomStackPage: PageLink, ZoomPromptList: NodeEditor };
+
+/** What stands on a node. @type {Map<object, NodeViewer | PageLink | NodeEditor>} */
+const widgets = new Map();
+
+function refreshEditors() {
+  for (const widget of widgets.values()) if (widget instanceof NodeEditor) widget.editor.refresh();
+}
+
+/** Place a level on the nearest prompt list that leads to a node. */
+function place({ node, level, zoom, center }) {
+  const found = reach(node, true).map((each) => widgets.get(each)).find((widget) => widget instanceof NodeEditor);
+  if (found instanceof NodeEditor) found.editor.place(level, { zoom, center });
 }
 
 /** How the levels of a sampler lie, by the node's id. */
@@ -135,8 +281,9 @@ const sampling = new Map();
 async function onPreview({ blob, displayNodeId, nodeId }) {
   const stack = sampling.get(String(nodeId)) ?? sampling.get(String(displayNodeId));
   if (!stack || stack.busy) return;
-  const shown = viewersAfter(String(displayNodeId ?? nodeId));
-  if (!shown.length) return;
+  const shown = reach(nodeAt(String(displayNodeId ?? nodeId))).map((node) => widgets.get(node));
+  const viewers = shown.filter((widget) => widget instanceof NodeViewer);
+  if (!viewers.length) return;
   // A preview that comes while the one before it is still cut up is left out.
   stack.busy = true;
   try {
@@ -153,75 +300,42 @@ async function onPreview({ blob, displayNodeId, nodeId }) {
       Math.max(1, Math.floor(height)),
     )));
     whole.close();
-    for (const viewer of shown) viewer.preview(stack, pictures);
+    for (const viewer of viewers) viewer.preview(stack, pictures);
   } finally {
     stack.busy = false;
   }
 }
 
-/** The viewers that a node leads to, in its own graph. */
-function viewersAfter(id) {
-  const graph = graphOf(id);
-  const found = [];
-  const seen = new Set();
-  const waiting = [graph && nodeIn(graph, id)];
-  while (waiting.length) {
-    const node = waiting.pop();
-    if (!node || seen.has(node)) continue;
-    seen.add(node);
-    const viewer = widgets.get(node);
-    if (viewer instanceof NodeViewer) found.push(viewer);
-    waiting.push(...(node.outputs ?? []).flatMap((_, slot) => node.getOutputNodes(slot) ?? []));
-  }
-  return found;
-}
-
 app.registerExtension({
-  name: "ZoomStack.Viewer",
+  name: "ZoomStack",
   async setup() {
     api.addEventListener(SAMPLING, ({ detail }) => sampling.set(String(detail.node), detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => onPreview(detail));
+    api.addEventListener("executed", refreshEditors);
+    addEventListener(PLACE, (event) => place(/** @type {CustomEvent} */ (event).detail));
     const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
-    const { viewer } = await words(language);
+    const { viewer, editor } = await words(language);
     if (Object.keys(viewer).length) WORDS[language] = viewer;
     speak(language);
+    speakEditor(editor);
   },
   nodeCreated(node) {
-    const Widget = { [NODE]: NodeViewer, [PAGE]: PageLink }[node.constructor.comfyClass];
+    const Widget = KINDS[node.constructor.comfyClass];
     if (!Widget) return;
     const widget = new Widget(node);
     widgets.set(node, widget);
-    const { onExecuted, onRemoved, onConfigure } = node;
-    node.onExecuted = function executed(output) {
-      onExecuted?.call(this, output);
-      widget.show(output, true);
-    };
-    node.onConfigure = function configured(...given) {
-      onConfigure?.apply(this, given);
-      const file = this.properties?.[SHOWN];
-      if (file) widget.show({ zoom_stack: [file], zoom_page: [file] });
-    };
-    node.onRemoved = function removed() {
-      onRemoved?.call(this);
+    chain(node, "onExecuted", (output) => widget.show(output, true));
+    chain(node, "onConfigure", () => queueMicrotask(() => {
+      const file = node.properties?.[SHOWN];
+      widget.show({ zoom_stack: file && [file], zoom_page: file && [file] });
+    }));
+    chain(node, "onRemoved", () => {
+      widgets.delete(node);
       widget.close();
-    };
+    });
   },
   onNodeOutputsUpdated(outputs) {
-    for (const [id, output] of Object.entries(outputs)) {
-      const graph = graphOf(id);
-      widgets.get(graph && nodeIn(graph, id))?.show(output);
-    }
+    for (const [id, output] of Object.entries(outputs)) widgets.get(nodeAt(id))?.show(output);
+    refreshEditors();
   },
 });
-
-/** The graph of a node by its locator: "3", or "subgraph:3". */
-function graphOf(id) {
-  const parts = id.split(":");
-  const root = app.rootGraph ?? app.graph;
-  return parts.length > 1 ? root?.subgraphs?.get(parts.at(-2)) : root;
-}
-
-function nodeIn(graph, id) {
-  const last = id.split(":").at(-1);
-  return graph.getNodeById(Number(last)) ?? graph.getNodeById(last);
-}

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { button, el } from "./dom.mjs";
+import { button, el } from "../viewer/dom.mjs";
 import { settled } from "./placing.mjs";
 import { MAX_LEVELS, complete, lines, problemsOf, readRows, writeRows } from "./prompts.mjs";
 import { LevelRow } from "./row.mjs";

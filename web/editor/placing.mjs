@@ -3,7 +3,7 @@
  * @module
  */
 
-import { el } from "./dom.mjs";
+import { el } from "../viewer/dom.mjs";
 import { MAX_ZOOM, MIN_ZOOM } from "./prompts.mjs";
 import { t } from "./words.mjs";
 

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { button, el } from "./dom.mjs";
+import { button, el } from "../viewer/dom.mjs";
 import { Placing } from "./placing.mjs";
 import { complete } from "./prompts.mjs";
 import { repr, short } from "./sentences.mjs";

@@ -1,13 +1,16 @@
+/** Wheel, trackpad, mouse, touch and keyboard on the picture. */
+
+import { quiet } from "./dom.mjs";
+
 /**
- * Wheel, trackpad, mouse, touch and keyboard on the picture.
- *
  * @typedef {{
- *     takesWheel: (event: WheelEvent) => boolean,
+ *     flight: import("./flight.mjs").Flight,
+ *     takesWheel: () => boolean,
  *     passOn: (event: Event) => void,
- *     onChange: () => void,
+ *     changed: () => void,
  *     toggle: () => void,
  *     fullScreen: () => void,
- * }} Host  what stands around the picture: whether a wheel event is meant for it, and where others go
+ * }} Viewer  what is controlled: whether a wheel is meant for it, and where other events go
  */
 
 const WHEEL = 0.0025; // natural logarithm of magnification a pixel of wheel
@@ -18,11 +21,11 @@ const KEY_ZOOM = 0.35;
 const HISTORY = 80; // ms of a drag that tell its speed
 
 /**
- * @param {HTMLElement} stage
- * @param {() => import("./flight.mjs").Flight} current  gives the flight of the stack that is shown
- * @param {Host} host
+ * @param {HTMLElement} stage where the picture is
+ * @param {HTMLElement} root where keys are heard, but for those of buttons
+ * @param {Viewer} viewer
  */
-export function attachControls(stage, current, host) {
+export function attachControls(stage, root, viewer) {
   const pointers = new Map();
   let track = [];
 
@@ -32,55 +35,45 @@ export function attachControls(stage, current, host) {
     return [(event.clientX - box.left) / box.width - 0.5, (event.clientY - box.top) / box.height - 0.5];
   };
 
+  /** The middle of one finger or two, and how far the two are apart. */
   const spread = () => {
-    const [a, b] = [...pointers.values()];
-    const box = stage.getBoundingClientRect();
-    const middle = [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])];
-    return { middle, distance: Math.hypot((a[0] - b[0]) * box.width, (a[1] - b[1]) * box.height) };
+    const [a, b = a] = pointers.values();
+    const apart = Math.hypot((a[0] - b[0]) * stage.clientWidth, (a[1] - b[1]) * stage.clientHeight);
+    return { middle: [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])], apart };
   };
 
   stage.addEventListener("wheel", (event) => {
-    if (!host.takesWheel(event)) return host.passOn(event);
+    if (!viewer.takesWheel()) return viewer.passOn(event);
     event.preventDefault();
     event.stopPropagation();
     const unit = event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? 20 * LINE : 1;
-    current().wheel(-event.deltaY * unit * WHEEL * (event.ctrlKey ? PINCH : 1), ...at(event));
-    host.onChange();
+    viewer.flight.wheel(-event.deltaY * unit * WHEEL * (event.ctrlKey ? PINCH : 1), ...at(event));
+    viewer.changed();
   }, { passive: false });
 
   stage.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return host.passOn(event);
+    if (event.button !== 0) return viewer.passOn(event);
     event.stopPropagation();
     stage.focus({ preventScroll: true });
     stage.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, at(event));
     track = [];
-    current().play(0);
-    host.onChange();
+    viewer.flight.play(0);
+    viewer.changed();
   });
-  for (const name of ["mousedown", "dblclick", "contextmenu"]) {
-    stage.addEventListener(name, (event) => event.stopPropagation());
-  }
+  quiet(stage, "mousedown", "dblclick", "contextmenu");
 
   stage.addEventListener("pointermove", (event) => {
     if (!pointers.has(event.pointerId)) return;
     event.stopPropagation();
-    const before = pointers.get(event.pointerId);
-    if (pointers.size === 2) {
-      const old = spread();
-      pointers.set(event.pointerId, at(event));
-      const now = spread();
-      current().pan(now.middle[0] - old.middle[0], now.middle[1] - old.middle[1]);
-      if (old.distance > 1 && now.distance > 1) {
-        current().magnify(Math.log(now.distance / old.distance), ...now.middle);
-      }
-    } else if (pointers.size === 1) {
-      const now = at(event);
-      pointers.set(event.pointerId, now);
-      current().pan(now[0] - before[0], now[1] - before[1]);
-      track.push([event.timeStamp, ...now]);
-    }
-    host.onChange();
+    const old = spread();
+    pointers.set(event.pointerId, at(event));
+    const now = spread();
+    const [u, v] = now.middle;
+    viewer.flight.pan(u - old.middle[0], v - old.middle[1]);
+    if (old.apart > 1 && now.apart > 1) viewer.flight.magnify(Math.log(now.apart / old.apart), u, v);
+    track.push([event.timeStamp, u, v]);
+    viewer.changed();
   });
 
   const end = (event) => {
@@ -90,60 +83,45 @@ export function attachControls(stage, current, host) {
     if (!pointers.size && event.type === "pointerup" && recent.length > 1) {
       const [first, last] = [recent[0], recent.at(-1)];
       const seconds = Math.max(last[0] - first[0], 8) / 1000;
-      current().release((last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds);
+      viewer.flight.release((last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds);
     }
     track = [];
-    host.onChange();
+    viewer.changed();
   };
   stage.addEventListener("pointerup", end);
   stage.addEventListener("pointercancel", end);
 
   stage.addEventListener("dblclick", (event) => {
-    // Down to the next level; with shift back to the one before.
-    current().flyTo(next(current(), event.shiftKey ? -1 : 1));
-    host.onChange();
+    viewer.flight.flyBy(event.shiftKey ? -1 : 1);
+    viewer.changed();
   });
 
-  stage.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const action = keys(current(), host)[event.key];
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || /** @type {Element} */ (event.target).closest("button")) return;
+    const action = KEYS[event.key.toLowerCase()];
     if (!action) return;
     event.preventDefault();
     event.stopPropagation();
-    action();
-    host.onChange();
+    action(viewer.flight, viewer);
+    viewer.changed();
   });
 }
 
-/** The next whole level in a direction. */
-function next(flight, direction) {
-  const { zoom, last, geometry } = flight;
-  const target = direction > 0 ? Math.floor(zoom + 0.02) + 1 : Math.ceil(zoom - 0.02) - 1;
-  return geometry.closed ? target : Math.min(Math.max(target, 0), last);
-}
-
-/** What each key does, by its name. */
-function keys(flight, host) {
-  const lap = flight.geometry.closed ? Math.floor(flight.zoom / flight.geometry.levels) * flight.geometry.levels : 0;
-  const zoomIn = () => flight.wheel(KEY_ZOOM, 0, 0);
-  const zoomOut = () => flight.wheel(-KEY_ZOOM, 0, 0);
-  const home = () => flight.flyTo(lap);
-  return {
-    ArrowLeft: () => flight.pan(KEY_PAN, 0),
-    ArrowRight: () => flight.pan(-KEY_PAN, 0),
-    ArrowUp: () => flight.pan(0, KEY_PAN),
-    ArrowDown: () => flight.pan(0, -KEY_PAN),
-    "+": zoomIn,
-    "=": zoomIn,
-    "-": zoomOut,
-    _: zoomOut,
-    0: home,
-    Home: home,
-    End: () => flight.flyTo(lap + flight.last, 1.6),
-    PageDown: () => flight.flyTo(next(flight, 1)),
-    PageUp: () => flight.flyTo(next(flight, -1)),
-    " ": host.toggle,
-    f: host.fullScreen,
-    F: host.fullScreen,
-  };
-}
+/** @type {Record<string, (flight: import("./flight.mjs").Flight, viewer: Viewer) => void>} */
+const KEYS = {
+  arrowleft: (flight) => flight.pan(KEY_PAN, 0),
+  arrowright: (flight) => flight.pan(-KEY_PAN, 0),
+  arrowup: (flight) => flight.pan(0, KEY_PAN),
+  arrowdown: (flight) => flight.pan(0, -KEY_PAN),
+  "+": (flight) => flight.wheel(KEY_ZOOM, 0, 0),
+  "-": (flight) => flight.wheel(-KEY_ZOOM, 0, 0),
+  home: (flight) => flight.flyTo(flight.lap),
+  end: (flight) => flight.flyTo(flight.lap + flight.last, 1.6),
+  pagedown: (flight) => flight.flyBy(1),
+  pageup: (flight) => flight.flyBy(-1),
+  " ": (_, viewer) => viewer.toggle(),
+  f: (_, viewer) => viewer.fullScreen(),
+};
+KEYS["="] = KEYS["+"];
+KEYS._ = KEYS["-"];
+KEYS[0] = KEYS.home;

@@ -4,6 +4,8 @@
  * @typedef {import("./geometry.mjs").Place} Place
  */
 
+import { clamp, contained } from "./geometry.mjs";
+
 // Time constants in seconds.
 const WHEEL = 0.09;
 const DRIFT = 0.28;
@@ -13,20 +15,20 @@ const SMALLEST = 1 / 12;
 const TINY = 1e-4;
 
 export class Flight {
-  /** @param {import("./geometry.mjs").StackGeometry} geometry */
-  constructor(geometry) {
+  /** @param {import("./geometry.mjs").StackGeometry} geometry @param {boolean} calm without motion that nobody asked for */
+  constructor(geometry, calm = false) {
     this.geometry = geometry;
+    this.calm = calm;
     this.place = geometry.onPath(0);
     this.width = 1;
     this.height = 1;
     this.speed = 1;
-    this.playing = 0;
-    this.calm = false;
-    this.stop();
+    this.play(0);
   }
 
-  /** Let all motion but playing end. */
-  stop() {
+  /** Play inwards (1), outwards (-1), or stand (0); all other motion ends. */
+  play(direction) {
+    this.playing = direction;
     this.pending = 0;
     this.drift = [0, 0];
     this.glide = null;
@@ -47,19 +49,18 @@ export class Flight {
     return this.geometry.levels - 1;
   }
 
-  get moving() {
-    return Boolean(this.playing || this.glide || this.pending || this.drift[0] || this.drift[1]);
+  /** Level 0 of the lap that an endless zoom is in. */
+  get lap() {
+    return this.geometry.closed ? this.place.level - this.geometry.picture(this.place.level) : 0;
   }
 
-  /** Go at once. */
-  jump(zoom) {
-    this.stop();
-    this.place = this.kept(this.geometry.settled(this.geometry.onPath(zoom)));
+  get shares() {
+    return this.geometry.shares(this.width, this.height);
   }
 
   /** Stand at a place that was given out before, for example by a link. */
   stand(place) {
-    this.stop();
+    this.play(0);
     this.place = this.kept(this.geometry.settled(place));
   }
 
@@ -73,35 +74,27 @@ export class Flight {
   }
 
   /** Magnify by e^amount about a point of the viewport, at once. */
-  magnify(amount, u = 0, v = 0) {
-    const shares = this.geometry.shares(this.width, this.height);
-    const anchor = [u * shares.x, v * shares.y];
-    let place = this.magnified(this.place, amount, anchor);
-    if (amount > 0) {
-      const excess = Math.log(SMALLEST / this.smallness(place));
-      if (excess > 0) place = this.magnified(place, -Math.min(excess, amount), anchor);
-    }
+  magnify(amount, u, v) {
+    const { x, y } = this.shares;
+    let place = this.magnified(this.place, amount, u * x, v * y);
+    const excess = Math.log(SMALLEST / this.smallness(place));
+    if (amount > 0 && excess > 0) place = this.magnified(place, -Math.min(excess, amount), u * x, v * y);
     this.place = this.kept(place);
   }
 
   /** One level's border after the other, because sizes follow each level's own inset. @returns {Place} */
-  magnified(place, amount, anchor) {
-    const [u, v] = anchor;
+  magnified(place, amount, u, v) {
     const { geometry } = this;
     for (let left = amount; left !== 0;) {
       const log = geometry.logZoom(place.level);
-      let t = place.t + left / log;
-      if (left > 0 && t > 1 && geometry.has(place.level + 1)) t = 1;
-      if (left < 0 && t < 0 && place.t > 0) t = 0;
+      const wanted = place.t + left / log;
+      let t = wanted;
+      if (left > 0 && geometry.has(place.level + 1)) t = Math.min(t, 1);
+      else if (place.t > 0) t = Math.max(t, 0);
+      left = t === wanted ? 0 : left - (t - place.t) * log;
       const before = geometry.size(place);
-      const after = geometry.size({ level: place.level, t });
-      left = Math.abs(t - place.t - left / log) < 1e-12 ? 0 : left - (t - place.t) * log;
-      place = {
-        level: place.level,
-        t,
-        x: place.x + u * (before.width - after.width),
-        y: place.y + v * (before.height - after.height),
-      };
+      const after = geometry.size({ ...place, t });
+      place = { ...place, t, x: place.x + u * (before.width - after.width), y: place.y + v * (before.height - after.height) };
       if (t === 1 && geometry.has(place.level + 1)) place = geometry.inwards(place);
       else if (t === 0 && left < 0 && geometry.has(place.level - 1)) place = geometry.outwards(place);
     }
@@ -110,23 +103,18 @@ export class Flight {
 
   /** The smaller side of the viewport in the innermost level that lies under its middle. */
   smallness(place) {
-    const { geometry } = this;
-    let { level, x, y } = place;
-    let { width, height } = geometry.rect(place, geometry.shares(this.width, this.height));
-    while ((x < 0 || x > 1 || y < 0 || y > 1) && geometry.has(level - 1)) {
-      const inset = geometry.inset(level - 1);
-      [x, y] = [inset.left + x * inset.width, inset.top + y * inset.height];
-      width *= inset.width;
-      height *= inset.height;
-      level--;
+    let rect = this.geometry.rect(place, this.shares);
+    const beside = (start, size) => Math.abs(start + 0.5 * size - 0.5) > 0.5;
+    for (let { level } = place; beside(rect.left, rect.width) || beside(rect.top, rect.height); level--) {
+      if (!this.geometry.has(level - 1)) break;
+      rect = this.geometry.outerRect(level, rect);
     }
-    return Math.min(width, height);
+    return Math.min(rect.width, rect.height);
   }
 
   /** Move the picture by a share of the viewport. */
   pan(u, v) {
-    const shares = this.geometry.shares(this.width, this.height);
-    const { width, height } = this.geometry.rect(this.place, shares);
+    const { width, height } = this.geometry.rect(this.place, this.shares);
     this.place = this.kept({ ...this.place, x: this.place.x - u * width, y: this.place.y - v * height });
   }
 
@@ -137,84 +125,72 @@ export class Flight {
 
   /** The place inside what there is to see: level 0 fills the viewport, or lies in its middle. */
   kept(place) {
-    const { geometry } = this;
+    const { geometry, shares } = this;
     if (geometry.closed) return place;
-    const shares = geometry.shares(this.width, this.height);
     if (place.level === 0) {
       const lowest = Math.log(Math.min(shares.x, shares.y)) / geometry.logZoom(0);
-      if (place.t < lowest) place = { ...place, t: lowest };
+      place = { ...place, t: Math.max(place.t, lowest) };
     }
-    let rect = geometry.rect(place, shares);
-    let scaleX = 1;
-    let scaleY = 1;
-    for (let level = place.level; level > 0; level--) {
-      if (rect.left >= 0 && rect.top >= 0 && rect.left + rect.width <= 1 && rect.top + rect.height <= 1) return place;
+    const own = geometry.rect(place, shares);
+    let rect = own;
+    for (let { level } = place; level > 0; level--) {
+      if (contained(rect)) return place;
       rect = geometry.outerRect(level, rect);
-      scaleX *= geometry.inset(level - 1).width;
-      scaleY *= geometry.inset(level - 1).height;
     }
-    const moveX = correction(rect.left, rect.width);
-    const moveY = correction(rect.top, rect.height);
-    if (moveX === 0 && moveY === 0) return place;
-    return { ...place, x: place.x + moveX / scaleX, y: place.y + moveY / scaleY };
+    return {
+      ...place,
+      x: place.x + (correction(rect.left, rect.width) * own.width) / rect.width,
+      y: place.y + (correction(rect.top, rect.height) * own.height) / rect.height,
+    };
   }
 
-  /** Fly to a zoom on the path, in seconds. */
+  /** Fly to a zoom on the path, in seconds; at once for 0. */
   flyTo(zoom, seconds = 0.9) {
-    this.pending = 0;
-    this.drift = [0, 0];
-    this.playing = 0;
-    if (this.calm) {
-      this.jump(zoom);
-      return;
-    }
-    this.glide = { from: this.zoom, to: zoom, offset: this.offset(), passed: 0, seconds };
+    this.play(0);
+    if (this.calm || !seconds) this.place = this.beside(zoom, [0, 0]);
+    else this.glide = { from: this.zoom, to: zoom, offset: this.offset(), passed: 0, seconds };
   }
 
-  /** How far the view lies beside the path, in its own sizes. */
+  /** Fly to the next whole level inwards (1) or outwards (-1). */
+  flyBy(direction) {
+    const target = direction > 0 ? Math.floor(this.zoom + 0.02) + 1 : Math.ceil(this.zoom - 0.02) - 1;
+    this.flyTo(this.geometry.closed ? target : clamp(target, 0, this.last));
+  }
+
+  /** How far the view lies beside the path, in its own sizes. @returns {number[]} */
   offset() {
     const way = this.geometry.onPath(this.zoom);
     const { width, height } = this.geometry.size(this.place);
     return [(this.place.x - way.x) / width, (this.place.y - way.y) / height];
   }
 
-  beside(zoom, offset) {
-    const [u, v] = offset;
+  /** @param {number} zoom @param {number[]} offset from the path, in the view's sizes */
+  beside(zoom, [u, v]) {
     const way = this.geometry.settled(this.geometry.onPath(zoom));
     const { width, height } = this.geometry.size(way);
     return this.kept({ ...way, x: way.x + u * width, y: way.y + v * height });
   }
 
-  /** Play inwards (1), outwards (-1), or stand (0). */
-  play(direction) {
-    this.stop();
-    this.playing = direction;
-  }
-
   /** One frame later. Gives whether anything moved. @param {number} seconds */
   step(seconds) {
-    if (!this.moving) return false;
+    const [u, v] = this.drift;
+    if (!(this.playing || this.glide || this.pending || u || v)) return false;
     if (this.pending) {
-      const share = 1 - Math.exp(-seconds / WHEEL);
-      const amount = Math.abs(this.pending) < TINY ? this.pending : this.pending * share;
+      const amount = Math.abs(this.pending) < TINY ? this.pending : this.pending * (1 - Math.exp(-seconds / WHEEL));
       this.pending -= amount;
       this.magnify(amount, ...this.anchor);
     }
-    if (this.drift[0] || this.drift[1]) {
-      const [u, v] = this.drift;
+    if (u || v) {
       this.pan(u * seconds, v * seconds);
-      const left = Math.exp(-seconds / DRIFT);
-      this.drift = Math.hypot(u, v) < 0.01 ? [0, 0] : [u * left, v * left];
+      const left = Math.hypot(u, v) < 0.01 ? 0 : Math.exp(-seconds / DRIFT);
+      this.drift = [u * left, v * left];
     }
     if (this.glide) {
       const { glide } = this;
       glide.passed = Math.min(glide.passed + seconds / glide.seconds, 1);
-      const s = glide.passed * glide.passed * (3 - 2 * glide.passed);
+      const s = glide.passed ** 2 * (3 - 2 * glide.passed);
       this.place = this.beside(glide.from + (glide.to - glide.from) * s, glide.offset.map((o) => o * (1 - s)));
-      if (glide.passed >= 1) {
-        this.glide = null;
-        this.place = this.kept(this.geometry.settled(this.geometry.onPath(glide.to)));
-      }
+      if (s === 1) this.glide = null;
     }
     if (this.playing) this.advance(seconds);
     return true;
@@ -228,10 +204,9 @@ export class Flight {
     const back = Math.exp(-seconds / RETURN);
     const offset = this.offset().map((o) => (Math.abs(o) < TINY ? 0 : o * back));
     if (!geometry.closed && (zoom >= this.last || zoom <= 0)) {
-      zoom = Math.min(Math.max(zoom, 0), this.last);
+      zoom = clamp(zoom, 0, this.last);
       // There and back, as a film that loops.
-      this.playing = zoom <= 0 ? 1 : -1;
-      if (this.last === 0) this.playing = 0;
+      this.playing = this.last === 0 ? 0 : zoom <= 0 ? 1 : -1;
     }
     this.place = this.beside(zoom, offset);
   }
@@ -239,7 +214,5 @@ export class Flight {
 
 /** What brings [start, start + size] into 0..1, or to its middle where it is larger. */
 function correction(start, size) {
-  if (size >= 1) return 0.5 - (start + 0.5 * size);
-  if (start < 0) return -start;
-  return start + size > 1 ? 1 - size - start : 0;
+  return size >= 1 ? 0.5 - (start + 0.5 * size) : clamp(start, 0, 1 - size) - start;
 }

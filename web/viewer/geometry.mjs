@@ -16,7 +16,7 @@ const TOLERANCE = 1e-9;
 // A fixed point this close to the border leaves no room to turn before the segment ends.
 const BORDER = 1e-3;
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** 1 at s = 0 and 0 from s = 1 on, with a level slope at both. */
 function fade(s) {
@@ -27,11 +27,7 @@ function fade(s) {
 function integral(f, low, high) {
   const half = 0.5 * (high - low);
   const middle = 0.5 * (high + low);
-  let sum = 0;
-  for (let i = 0; i < NODES.length; i++) {
-    sum += WEIGHTS[i] * (f(middle + half * NODES[i]) + f(middle - half * NODES[i]));
-  }
-  return half * sum;
+  return half * NODES.reduce((sum, node, i) => sum + WEIGHTS[i] * (f(middle + half * node) + f(middle - half * node)), 0);
 }
 
 /** Integral from 0 to t of -d(scale^u) times the weight of the enter (or leave) aim. */
@@ -85,16 +81,12 @@ class Segment {
 /** The aim at every level: halfway between the segments that meet there; round the circle where it is closed. */
 function aims(fixed, closed) {
   const last = fixed.length - 1;
-  const points = [];
-  for (let i = 0; i <= fixed.length; i++) {
-    const before = i > 0 ? fixed[i - 1] : closed ? fixed[last] : fixed[0];
-    const after = i < fixed.length ? fixed[i] : closed ? fixed[0] : fixed[last];
-    points.push(0.5 * (before + after));
-  }
-  for (let i = 0; i < fixed.length; i++) {
-    if (fixed[i] > BORDER && fixed[i] < 1 - BORDER) continue;
-    points[i + 1] = fixed[i];
-    if (closed && i === last) points[0] = fixed[i];
+  const points = fixed.map((point, i) => 0.5 * ((fixed[i - 1] ?? (closed ? fixed[last] : point)) + point));
+  points.push(0.5 * (fixed[last] + (closed ? fixed[0] : fixed[last])));
+  for (const [i, point] of fixed.entries()) {
+    if (point > BORDER && point < 1 - BORDER) continue;
+    points[i + 1] = point;
+    if (closed && i === last) points[0] = point;
   }
   return points;
 }
@@ -148,25 +140,16 @@ export class StackGeometry {
   view(zoom) {
     const level = this.closed ? Math.floor(zoom) : clamp(Math.floor(zoom), 0, this.levels - 1);
     const t = zoom - level;
-    const segments = this.axes.map((axis) => axis[this.picture(level)]);
-    if (t === 0 || !segments[0]) {
-      const { width, height } = this.size({ level, t });
-      return { level, left: 0.5 * (1 - width), top: 0.5 * (1 - height), width, height };
-    }
-    const [width, height] = segments.map((segment) => segment.scale ** t);
-    if (t < 0) return { level, left: 0.5 * (1 - width), top: 0.5 * (1 - height), width, height };
-    return { level, left: segments[0].start(t), top: segments[1].start(t), width, height };
+    const { width, height } = this.size({ level, t });
+    const [across, down] = this.axes.map((axis) => axis[this.picture(level)]);
+    const start = (segment, size) => (segment && t > 0 ? segment.start(t) : 0.5 * (1 - size));
+    return { level, left: start(across, width), top: start(down, height), width, height };
   }
 
   /** The place of the camera's path at `zoom`. @returns {Place} */
   onPath(zoom) {
-    const view = this.view(zoom);
-    return {
-      level: view.level,
-      t: zoom - view.level,
-      x: view.left + 0.5 * view.width,
-      y: view.top + 0.5 * view.height,
-    };
+    const { level, left, top, width, height } = this.view(zoom);
+    return { level, t: zoom - level, x: left + 0.5 * width, y: top + 0.5 * height };
   }
 
   /** The place in the frame of the next level. @param {Place} place @returns {Place} */
@@ -247,18 +230,18 @@ export class StackGeometry {
    * @returns {Part[]}
    */
   parts(place, viewportWidth, viewportHeight) {
-    const rect = this.rect(place, this.shares(viewportWidth, viewportHeight));
-    const found = [{ level: place.level, rect }];
+    const found = [{ level: place.level, rect: this.rect(place, this.shares(viewportWidth, viewportHeight)) }];
     while (!contained(found[0].rect) && this.has(found[0].level - 1) && found.length < 64) {
-      const { level, rect: inner } = found[0];
-      found.unshift({ level: level - 1, rect: this.outerRect(level, inner) });
+      const { level, rect } = found[0];
+      found.unshift({ level: level - 1, rect: this.outerRect(level, rect) });
     }
-    for (let { level, rect: outer } = found.at(-1); this.has(level + 1); level++) {
-      const magnified = outer.width * this.width < viewportWidth;
-      if (level > place.level && !magnified) break;
-      outer = this.innerRect(level, outer);
-      if (!touches(outer) || viewportWidth / outer.width < 1 || viewportHeight / outer.height < 1) break;
-      found.push({ level: level + 1, rect: outer });
+    for (let { level, rect } = found.at(-1); this.has(level + 1); level++) {
+      if (level > place.level && rect.width * this.width >= viewportWidth) break;
+      rect = this.innerRect(level, rect);
+      const { left, top, width, height } = rect;
+      const seen = left < 1 && top < 1 && left + width > 0 && top + height > 0;
+      if (!seen || viewportWidth < width || viewportHeight < height) break;
+      found.push({ level: level + 1, rect });
     }
     return found;
   }
@@ -267,9 +250,4 @@ export class StackGeometry {
 /** Whether a rectangle lies inside its frame. */
 export function contained({ left, top, width, height }) {
   return left >= -TOLERANCE && top >= -TOLERANCE && left + width <= 1 + TOLERANCE && top + height <= 1 + TOLERANCE;
-}
-
-/** Whether a rectangle shows anything of its frame. */
-export function touches({ left, top, width, height }) {
-  return left < 1 && top < 1 && left + width > 0 && top + height > 0;
 }

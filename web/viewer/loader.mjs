@@ -5,12 +5,9 @@
 
 import { surface } from "./surface.mjs";
 
-const THUMBNAIL = 96;
 // Levels kept either side of the one that is looked at, and what one viewer may take for them.
 const AROUND = 3;
 const BYTES = 256 << 20;
-// Encoded levels kept in memory; beyond it they are read again.
-const KEEP = 64 << 20;
 const FADE_IN = 220;
 
 export class Levels {
@@ -25,17 +22,13 @@ export class Levels {
     this.read = read;
     this.listener = listener;
     this.entries = Array.from({ length: geometry.levels }, () => ({
-      blob: null, picture: null, coming: null, busy: false, missing: false, since: 0,
-      version: 0, thumbnail: 0,
+      data: null, picture: null, coming: null, busy: false, missing: false, since: 0, version: 0, thumbnail: 0,
     }));
-    this.kept = 0;
     this.bytes = 0;
     this.lastUsed = 0;
     this.center = 0;
     this.working = false;
     this.closed = false;
-    // Counts the renderers: a picture of an earlier one is worth nothing.
-    this.generation = 0;
     // Counts what the levels show: pictures of an earlier version stay until the newer ones are there.
     this.version = 1;
     surface().viewers.add(this);
@@ -52,7 +45,7 @@ export class Levels {
     this.center = level;
     this.lastUsed = performance.now();
     for (const [index, entry] of this.entries.entries()) {
-      if ((entry.picture || entry.coming) && this.distance(index) > this.around + 1) this.forget(entry);
+      if (this.distance(index) > this.around + 1) this.forget(entry);
     }
     this.work();
   }
@@ -61,7 +54,7 @@ export class Levels {
   replace(read) {
     this.read = read;
     this.version++;
-    for (const entry of this.entries) entry.missing = false;
+    for (const entry of this.entries) Object.assign(entry, { missing: false, data: null });
     this.work();
   }
 
@@ -72,9 +65,8 @@ export class Levels {
 
   /** The picture of a level and how far it has faded in, or null. */
   get(level, now) {
-    const entry = this.entries[this.geometry.picture(level)];
-    if (!entry.picture) return null;
-    return { picture: entry.picture, opacity: Math.min(1, (now - entry.since) / FADE_IN) };
+    const { picture, since } = this.entries[this.geometry.picture(level)];
+    return picture && { picture, opacity: Math.min(1, (now - since) / FADE_IN) };
   }
 
   /** Whether a level is still to come. */
@@ -91,41 +83,31 @@ export class Levels {
     const all = [...this.entries.entries()].filter(([, entry]) => !entry.missing && !entry.busy);
     const near = all.filter(([index, entry]) => entry.version !== version && this.distance(index) <= this.around);
     return near.find(([, entry]) => !entry.picture) ?? all.find(([, entry]) => !entry.thumbnail) ?? near[0] ??
-      all.find(([, entry]) => entry.thumbnail !== version) ?? null;
+      all.find(([, entry]) => entry.thumbnail !== version);
   }
 
   async work() {
-    if (this.working || this.closed) return;
+    if (this.working) return;
     this.working = true;
-    try {
-      for (let found = this.next(); found && !this.closed; found = this.next()) await this.bring(...found);
-    } finally {
-      this.working = false;
-    }
+    await surface().ready;
+    for (let found; !this.closed && (found = this.next());) await this.bring(...found);
+    this.working = false;
   }
 
   async bring(index, entry) {
     entry.busy = true;
-    const { generation, version } = this;
+    const { version } = this;
     try {
-      const known = entry.blob?.version === version ? entry.blob.data : null;
-      const blob = known ?? (await this.read(index));
+      const data = entry.data ?? (await this.read(index));
+      if (version === this.version) entry.data = data;
       if (this.closed) return;
-      this.keep(entry, blob, version);
-      await this.showThumbnail(index, entry, blob, version);
-      if (this.distance(index) > this.around) return;
-      const { width, height } = this.geometry;
-      const scale = Math.min(1, surface().largest / Math.max(width, height));
-      const smaller = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale) };
-      const bitmap = await createImageBitmap(blob, {
-        colorSpaceConversion: "none",
-        ...(scale < 1 ? { ...smaller, resizeQuality: "high" } : {}),
-      });
-      if (this.closed || generation !== this.generation) {
-        bitmap.close();
-        return;
+      const bitmap = await decoded(data, this.geometry);
+      if (!this.closed && entry.thumbnail !== version) {
+        entry.thumbnail = version;
+        this.listener.onThumbnail(index, bitmap);
       }
-      await this.fill(entry, bitmap, version);
+      if (!this.closed && this.distance(index) <= this.around) await this.fill(entry, bitmap, version);
+      else bitmap.close();
     } catch {
       if (this.closed) return;
       entry.missing = true;
@@ -138,16 +120,13 @@ export class Levels {
   fill(entry, bitmap, version) {
     const picture = { width: bitmap.width, height: bitmap.height, bitmap, texture: null, lods: 0 };
     entry.coming = picture;
-    this.count(picture);
+    this.count(picture, 1);
     return new Promise((resolve) => {
       surface().fill(picture, () => {
         if (entry.coming === picture) {
-          const before = entry.picture;
-          if (before) this.free(before);
+          if (entry.picture) this.free(entry.picture);
           else entry.since = performance.now();
-          entry.coming = null;
-          entry.picture = picture;
-          entry.version = version;
+          Object.assign(entry, { coming: null, picture, version });
           this.listener.onChange();
         }
         resolve();
@@ -155,44 +134,20 @@ export class Levels {
     });
   }
 
-  async showThumbnail(index, entry, blob, version) {
-    if (entry.thumbnail === version) return;
-    const { width, height } = this.geometry;
-    const scale = THUMBNAIL / Math.min(width, height);
-    const bitmap = await createImageBitmap(blob, {
-      resizeWidth: Math.max(1, Math.round(Math.min(width * scale, 4 * THUMBNAIL))),
-      resizeHeight: Math.max(1, Math.round(Math.min(height * scale, 4 * THUMBNAIL))),
-      resizeQuality: "medium",
-    });
-    entry.thumbnail = version;
-    if (!this.closed) this.listener.onThumbnail(index, bitmap);
-    bitmap.close();
-  }
-
-  keep(entry, data, version) {
-    if (entry.blob) this.kept -= entry.blob.data.size;
-    entry.blob = null;
-    if (!(data instanceof Blob) || this.kept + data.size > KEEP) return;
-    entry.blob = { data, version };
-    this.kept += data.size;
-  }
-
-  count(picture) {
-    picture.bytes = picture.width * picture.height * surface().bytesOfPixel;
-    this.bytes += picture.bytes;
-    surface().account(picture.bytes, this);
+  count(picture, sign) {
+    picture.bytes ??= picture.width * picture.height * surface().bytesOfPixel;
+    this.bytes += sign * picture.bytes;
+    surface().account(sign * picture.bytes, this);
   }
 
   free(picture) {
-    this.bytes -= picture.bytes;
-    surface().account(-picture.bytes, this);
+    this.count(picture, -1);
     surface().free(picture);
   }
 
   forget(entry) {
     const held = [entry.picture, entry.coming];
-    entry.picture = entry.coming = null;
-    entry.version = 0;
+    Object.assign(entry, { picture: null, coming: null, version: 0 });
     for (const picture of held) {
       if (picture) this.free(picture);
     }
@@ -205,7 +160,6 @@ export class Levels {
 
   /** The renderer was lost or is back: make the pictures anew. */
   onRenderer() {
-    this.generation++;
     this.release();
     this.look(this.center);
     this.listener.onChange();
@@ -216,4 +170,12 @@ export class Levels {
     this.release();
     surface().viewers.delete(this);
   }
+}
+
+/** A level's picture, no larger than the renderer can hold. @param {Blob | ImageBitmap} data */
+function decoded(data, { width, height }) {
+  const scale = Math.min(1, surface().largest / Math.max(width, height));
+  const [resizeWidth, resizeHeight] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const smaller = scale < 1 ? { resizeWidth, resizeHeight, resizeQuality: /** @type {ResizeQuality} */ ("high") } : {};
+  return createImageBitmap(data, { colorSpaceConversion: "none", ...smaller });
 }

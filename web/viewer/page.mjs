@@ -5,8 +5,9 @@ import { Viewer } from "./viewer.mjs";
 
 /** The bytes of a level, which stand in the page as base64. */
 function levelBlob(level) {
-  const text = document.getElementById(`level-${level}`).textContent.trim();
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const letters = atob(document.getElementById(`level-${level}`).textContent);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
   return new Blob([bytes], { type: "image/webp" });
 }
 
@@ -22,11 +23,13 @@ function placeInAddress() {
 export function openPage() {
   document.documentElement.lang = speak(navigator.language);
   const stack = JSON.parse(document.getElementById("stack").textContent);
-  let written = "";
+  let written = location.hash;
+  let known = "";
   const viewer = new Viewer(document.getElementById("zoom"), {
     onRest: (place) => {
-      // Only where the view has moved: an address that was just typed is not overwritten.
-      if (written === `#at=${place}`) return;
+      // Only where the view has moved, and over no address that has just come and is about to be opened.
+      if (place === known || location.hash !== written) return;
+      known = place;
       written = `#at=${place}`;
       history.replaceState(null, "", written);
     },
@@ -36,11 +39,10 @@ export function openPage() {
   const restore = () => {
     const place = placeInAddress();
     if (place && viewer.geometry.has(place.level)) viewer.stand(place);
+    written = location.hash;
+    known = viewer.placeText;
   };
   restore();
-  written = `#at=${viewer.placeText}`;
-  addEventListener("hashchange", () => {
-    if (location.hash !== written) restore();
-  });
+  addEventListener("hashchange", restore);
   viewer.stage.focus({ preventScroll: true });
 }

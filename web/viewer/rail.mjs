@@ -1,10 +1,10 @@
 /** The levels as a strip of thumbnails: a map of the way, and a slider along it. */
 
+import { el, quiet } from "./dom.mjs";
 import { t } from "./words.mjs";
 
 const STEP = 0.25;
-// Below this height a cell has no room for words.
-const READABLE = 30;
+const THUMBNAIL = 96; // pixels of its smaller side
 
 export class Rail {
   /**
@@ -12,36 +12,24 @@ export class Rail {
    * @param {(zoom: number, dragged: boolean) => void} onMove
    */
   constructor(prompts, onMove) {
-    this.prompts = prompts;
+    this.last = prompts.length - 1;
     this.onMove = onMove;
     this.zoom = 0;
-    this.element = document.createElement("div");
-    this.element.className = "zs-rail";
-    this.element.tabIndex = 0;
-    this.element.setAttribute("role", "slider");
-    this.element.setAttribute("aria-orientation", "vertical");
-    this.element.setAttribute("aria-label", t("rail"));
-    this.element.setAttribute("aria-valuemin", "1");
-    this.element.setAttribute("aria-valuemax", String(prompts.length));
-    this.cells = prompts.map((prompt, level) => cell(prompt, level));
-    this.element.append(...this.cells.map(({ element }) => element));
-    this.marker = document.createElement("div");
-    this.marker.className = "zs-marker";
-    this.element.append(this.marker);
+    this.cells = prompts.map(cell);
+    this.marker = el("div", { className: "zs-marker" });
+    this.element = el("div", {
+      className: "zs-rail", tabIndex: 0, role: "slider", "aria-orientation": "vertical", "aria-label": t("rail"),
+      "aria-valuemin": 1, "aria-valuemax": prompts.length,
+    }, ...this.cells.map(({ element }) => element), this.marker);
     this.listen();
-    this.observer = new ResizeObserver(() => {
-      const height = this.element.clientHeight / prompts.length;
-      this.element.classList.toggle("zs-dense", height < READABLE);
-    });
-    this.observer.observe(this.element);
   }
 
   listen() {
     const { element } = this;
+    quiet(element, "mousedown");
     const scrub = (event) => {
       const box = element.getBoundingClientRect();
-      const zoom = ((event.clientY - box.top) / box.height) * this.prompts.length - 0.5;
-      this.onMove(Math.min(Math.max(zoom, 0), this.prompts.length - 1), true);
+      this.move(((event.clientY - box.top) / box.height) * (this.last + 1) - 0.5, true);
     };
     element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
@@ -55,32 +43,29 @@ export class Rail {
       event.stopPropagation();
       scrub(event);
     });
-    element.addEventListener("mousedown", (event) => event.stopPropagation());
+    // Arrows go along the strip; the other keys do here what they do on the picture.
     element.addEventListener("keydown", (event) => {
-      const last = this.prompts.length - 1;
-      const target = {
-        ArrowUp: this.zoom - STEP,
-        ArrowLeft: this.zoom - STEP,
-        ArrowDown: this.zoom + STEP,
-        ArrowRight: this.zoom + STEP,
-        PageUp: Math.ceil(this.zoom) - 1,
-        PageDown: Math.floor(this.zoom) + 1,
-        Home: 0,
-        End: last,
-      }[event.key];
-      if (target === undefined) return;
+      const way = { ArrowUp: -STEP, ArrowLeft: -STEP, ArrowDown: STEP, ArrowRight: STEP }[event.key];
+      if (!way) return;
       event.preventDefault();
       event.stopPropagation();
-      this.onMove(Math.min(Math.max(target, 0), last), false);
+      this.move(this.zoom + way, false);
     });
+  }
+
+  move(zoom, dragged) {
+    this.onMove(Math.min(Math.max(zoom, 0), this.last), dragged);
   }
 
   /** @param {number} level @param {ImageBitmap} bitmap */
   show(level, bitmap) {
     const { canvas, element } = this.cells[level];
-    canvas.width = bitmap.width;
-    canvas.height = bitmap.height;
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    const scale = THUMBNAIL / Math.min(bitmap.width, bitmap.height);
+    canvas.width = Math.ceil(Math.min(bitmap.width * scale, 4 * THUMBNAIL));
+    canvas.height = Math.ceil(Math.min(bitmap.height * scale, 4 * THUMBNAIL));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "medium";
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     element.classList.add("zs-shown");
   }
 
@@ -96,8 +81,8 @@ export class Rail {
 
   /** Mark where the view is, in levels. @param {number} zoom @param {string} words */
   mark(zoom, words) {
-    this.zoom = Math.min(Math.max(zoom, 0), this.prompts.length - 1);
-    this.marker.style.top = `${((this.zoom + 0.5) / this.prompts.length) * 100}%`;
+    this.zoom = Math.min(Math.max(zoom, 0), this.last);
+    this.marker.style.top = `${((this.zoom + 0.5) / this.cells.length) * 100}%`;
     const nearest = Math.round(this.zoom);
     if (nearest === this.nearest && words === this.words) return;
     this.cells[this.nearest]?.element.classList.remove("zs-here");
@@ -107,20 +92,11 @@ export class Rail {
     this.element.setAttribute("aria-valuenow", String(nearest + 1));
     this.element.setAttribute("aria-valuetext", words);
   }
-
-  close() {
-    this.observer.disconnect();
-  }
 }
 
 function cell(prompt, level) {
-  const element = document.createElement("div");
-  element.className = "zs-cell";
-  element.title = prompt ? `${level + 1}. ${prompt}` : String(level + 1);
-  const canvas = document.createElement("canvas");
-  const words = document.createElement("span");
-  words.dir = "auto";
-  words.textContent = prompt || String(level + 1);
-  element.append(canvas, words);
-  return { element, canvas };
+  const number = String(level + 1);
+  const canvas = el("canvas");
+  const words = el("span", { dir: "auto" }, prompt || number);
+  return { canvas, element: el("div", { className: "zs-cell", title: prompt ? `${number}. ${prompt}` : number }, canvas, words) };
 }

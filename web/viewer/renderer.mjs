@@ -26,16 +26,15 @@ void main() {
 const REDUCE = `#version 300 es
 precision highp float;
 uniform sampler2D source;
-uniform vec2 size;
-uniform vec2 texel;
-uniform float lod;
 out vec4 color;
 void main() {
   // Two bilinear taps an axis, three quarters of a texel from the middle, weigh four texels 1 3 3 1.
-  vec2 middle = gl_FragCoord.xy / size;
-  vec2 tap = 0.75 * texel;
-  color = 0.25 * (textureLod(source, middle - tap, lod) + textureLod(source, middle + tap, lod) +
-    textureLod(source, middle + vec2(tap.x, -tap.y), lod) + textureLod(source, middle + vec2(-tap.x, tap.y), lod));
+  vec2 full = vec2(textureSize(source, 0));
+  vec2 middle = gl_FragCoord.xy / max(floor(full / 2.0), 1.0);
+  vec2 tap = 0.75 / full;
+  vec2 back = vec2(tap.x, -tap.y);
+  color = 0.25 * (textureLod(source, middle - tap, 0.0) + textureLod(source, middle + tap, 0.0) +
+    textureLod(source, middle + back, 0.0) + textureLod(source, middle - back, 0.0));
 }`;
 
 const DRAW = `#version 300 es
@@ -55,28 +54,24 @@ vec3 linear(vec2 at, float level) {
   return textureLod(source, at, level).rgb;
 }
 
+// Keys' cubic of a = -0.75, for distances up to 2.
+vec2 weights(vec2 d) {
+  d = abs(d);
+  vec2 near = (1.25 * d - 2.25) * d * d + 1.0;
+  vec2 far = -0.75 * (((d - 5.0) * d + 8.0) * d - 4.0);
+  return mix(near, far, step(1.0, d));
+}
+
 vec3 cubic(vec2 at, float level) {
-  vec2 size = vec2(textureSize(source, int(level)));
-  vec2 position = at * size - 0.5;
-  vec2 f = fract(position);
-  vec2 base = floor(position) + 0.5;
-  const float a = -0.75;
-  vec2 g = f + 1.0, h = 1.0 - f, k = 2.0 - f;
-  vec2 w0 = a * (g * g * g - 5.0 * g * g + 8.0 * g - 4.0);
-  vec2 w1 = ((a + 2.0) * f - (a + 3.0)) * f * f + 1.0;
-  vec2 w2 = ((a + 2.0) * h - (a + 3.0)) * h * h + 1.0;
-  vec2 w3 = a * (k * k * k - 5.0 * k * k + 8.0 * k - 4.0);
-  vec2 w12 = w1 + w2;
-  vec2 p0 = (base - 1.0) / size, p12 = (base + w2 / w12) / size, p3 = (base + 2.0) / size;
-  return w0.y * (w0.x * textureLod(source, p0, level).rgb
-      + w12.x * textureLod(source, vec2(p12.x, p0.y), level).rgb
-      + w3.x * textureLod(source, vec2(p3.x, p0.y), level).rgb)
-    + w12.y * (w0.x * textureLod(source, vec2(p0.x, p12.y), level).rgb
-      + w12.x * textureLod(source, p12, level).rgb
-      + w3.x * textureLod(source, vec2(p3.x, p12.y), level).rgb)
-    + w3.y * (w0.x * textureLod(source, vec2(p0.x, p3.y), level).rgb
-      + w12.x * textureLod(source, vec2(p12.x, p3.y), level).rgb
-      + w3.x * textureLod(source, p3, level).rgb);
+  ivec2 size = textureSize(source, int(level));
+  vec2 position = at * vec2(size) - 0.5;
+  vec3 sum = vec3(0.0);
+  for (int i = 0; i < 16; i++) {
+    vec2 texel = floor(position) + vec2(i & 3, i >> 2) - 1.0;
+    vec2 weight = weights(position - texel);
+    sum += weight.x * weight.y * texelFetch(source, clamp(ivec2(texel), ivec2(0), size - 1), int(level)).rgb;
+  }
+  return sum;
 }
 
 void main() {
@@ -91,6 +86,8 @@ void main() {
   float alpha = opacity * weight.x * weight.y;
   color = vec4(clamp(near, 0.0, 1.0) * alpha, alpha);
 }`;
+
+const UNIFORMS = ["rect", "viewport", "edge", "rise", "lod", "coarse", "opacity", "power"];
 
 export class WebGLRenderer {
   /** @param {() => void} onChange called when the context is lost or back: all pictures have to be made anew */
@@ -111,25 +108,26 @@ export class WebGLRenderer {
       onChange();
     });
     this.canvas.addEventListener("webglcontextrestored", () => {
-      this.prepare();
+      for (const _ of this.prepare());
       this.lost = false;
       onChange();
     });
-    this.prepare();
   }
 
-  prepare() {
-    const gl = this.gl;
-    this.reduceProgram = program(gl, REDUCE, ["source", "size", "texel", "lod"]);
-    // Two programs, not a branch: where the processor draws, it would work out both of its sides.
-    const names = ["source", "rect", "viewport", "edge", "rise", "lod", "coarse", "opacity", "power"];
-    this.fastProgram = program(gl, DRAW.replaceAll("SAMPLE", "linear"), names);
-    this.fineProgram = program(gl, DRAW.replaceAll("SAMPLE", "cubic"), names);
+  /** A program a step: compiling takes a while. */
+  *prepare() {
+    const { gl } = this;
     this.framebuffer = gl.createFramebuffer();
     this.largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
-    gl.clearColor(0, 0, 0, 1);
+    gl.enable(gl.SCISSOR_TEST);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.reduceProgram = program(gl, REDUCE, []);
+    yield;
+    // Two programs, not a branch: where the processor draws, it would work out both of its sides.
+    this.fineProgram = program(gl, DRAW.replaceAll("SAMPLE", "cubic"), UNIFORMS);
+    yield;
+    if (!this.slow) this.fastProgram = program(gl, DRAW.replaceAll("SAMPLE", "linear"), UNIFORMS);
   }
 
   /** Gives a picture its texture, in slices, one a step. @param {Picture} picture */
@@ -158,7 +156,7 @@ export class WebGLRenderer {
         const size = [Math.max(1, width >> lod), Math.max(1, height >> lod)];
         const lines = Math.max(1, Math.floor(REDUCED / size[0]));
         for (let line = 0; line < size[1]; line += lines) {
-          this.reduce(texture, lod, size, [width, height], line, Math.min(lines, size[1] - line));
+          this.reduce(texture, lod, size, line, Math.min(lines, size[1] - line));
           // The small ones are made in one go.
           if (size[0] * size[1] >= REDUCED / 4) yield* this.settled();
         }
@@ -183,11 +181,10 @@ export class WebGLRenderer {
     gl.deleteSync(sync);
   }
 
-  /** Lines of mipmap `lod` from the one before it. */
-  reduce(texture, lod, size, full, line, count) {
-    const gl = this.gl;
-    const { handle, at } = this.reduceProgram;
-    gl.useProgram(handle);
+  /** Lines of mipmap `lod` from the one before it. @param {number[]} size */
+  reduce(texture, lod, size, line, count) {
+    const { gl } = this;
+    gl.useProgram(this.reduceProgram.handle);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.framebuffer);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, lod);
     gl.bindTexture(gl.TEXTURE_2D, texture);
@@ -195,30 +192,23 @@ export class WebGLRenderer {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_BASE_LEVEL, lod - 1);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, lod - 1);
     gl.viewport(0, 0, size[0], size[1]);
-    gl.enable(gl.SCISSOR_TEST);
     gl.scissor(0, line, size[0], count);
     gl.disable(gl.BLEND);
-    gl.uniform1i(at.source, 0);
-    gl.uniform2f(at.size, size[0], size[1]);
-    gl.uniform2f(at.texel, 1 / Math.max(1, full[0] >> (lod - 1)), 1 / Math.max(1, full[1] >> (lod - 1)));
-    // Level of detail counts from the base level.
-    gl.uniform1f(at.lod, 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
   }
 
   /**
    * Draws in bands, one a step: all at once where a graphics card does it.
-   * @param {CanvasRenderingContext2D} context of the viewer's canvas, width x height pixels
+   * @param {CanvasRenderingContext2D} context of the viewer's canvas
    * @param {import("./fades.mjs").Layer[]} layers outermost first, with textures
    * @param {boolean} fine cubic interpolation, for a view at rest
    */
-  *draw(context, width, height, layers, fine) {
+  *draw(context, layers, fine) {
     const { canvas } = this;
-    if (canvas.width < width || canvas.height < height) {
-      canvas.width = Math.max(canvas.width, width);
-      canvas.height = Math.max(canvas.height, height);
-    }
+    const { width, height } = context.canvas;
+    if (canvas.width < width) canvas.width = width;
+    if (canvas.height < height) canvas.height = height;
     const placed = faded(layers, width, height);
     const rows = this.slow ? Math.ceil(DRAWN / width) : height;
     for (let row = 0; row < height; row += rows) {
@@ -233,22 +223,17 @@ export class WebGLRenderer {
   band(width, height, layers, fine, low, high) {
     const { gl } = this;
     const { handle, at } = fine ? this.fineProgram : this.fastProgram;
-    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, 0, width, height);
-    gl.enable(gl.SCISSOR_TEST);
     gl.enable(gl.BLEND);
     gl.useProgram(handle);
-    gl.uniform1i(at.source, 0);
     gl.uniform2f(at.viewport, width, height);
     gl.scissor(0, low, width, high - low);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    for (const { picture, rect, opacity, edges, rises, power } of layers) {
-      const left = Math.max(Math.floor(edges[0]) - 1, 0);
-      const bottom = Math.max(Math.floor(height - edges[3]) - 1, low);
-      const wide = Math.min(Math.ceil(edges[1]) + 1, width) - left;
-      const tall = Math.min(Math.ceil(height - edges[2]) + 1, high) - bottom;
-      if (wide <= 0 || tall <= 0) continue;
-      gl.scissor(left, bottom, wide, tall);
+    for (const { picture, rect, opacity, edges, rises, power, box } of layers) {
+      const bottom = Math.max(height - box.top - box.height, low);
+      const top = Math.min(height - box.top, high);
+      if (top <= bottom) continue;
+      gl.scissor(box.left, bottom, box.width, top - bottom);
       const step = Math.sqrt((rect.width * picture.width * rect.height * picture.height) / (width * height));
       const lod = Math.min(Math.max(0, Math.floor(Math.log2(step))), picture.lods);
       // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,

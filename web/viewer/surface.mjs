@@ -26,8 +26,18 @@ class Surface {
     this.bytes = 0;
     /** @type {WebGLRenderer | null} */
     this.renderer = null;
+    /** When it is known who draws. @type {Promise<void>} */
+    this.ready = new Promise((done) => this.run(this.begin(), [], done));
+  }
+
+  *begin() {
+    // The page appears first.
+    yield;
     try {
-      this.renderer = new WebGLRenderer(() => this.changed());
+      const renderer = new WebGLRenderer(() => this.changed());
+      yield;
+      yield* renderer.prepare();
+      this.renderer = renderer;
     } catch {
       // Without WebGL2 the browser's own scaling draws.
     }
@@ -69,45 +79,36 @@ class Surface {
     picture.bitmap = null;
   }
 
-  /** @param {Layer[]} layers outermost first */
-  draw(context, width, height, layers) {
-    if (this.quick && layers.every(({ picture }) => picture.texture)) {
-      this.quick.draw(context, width, height, layers, false).next();
-    } else {
-      drawFlat(context, width, height, layers, false);
-    }
+  /** @param {CanvasRenderingContext2D} context @param {Layer[]} layers outermost first */
+  draw(context, layers) {
+    if (this.quick && layers.every(({ picture }) => picture.texture)) this.quick.draw(context, layers, false).next();
+    else drawFlat(context, layers, false);
   }
 
   /** Draw as exactly as can be, which may take several frames, then call `done`. @returns {Job} for `drop` */
-  drawExactly(context, width, height, layers, done) {
-    return this.run(this.exactly(context, width, height, layers), layers.map(({ picture }) => picture), done);
+  drawExactly(context, layers, done) {
+    return this.run(this.exactly(context, layers), layers.map(({ picture }) => picture), done);
   }
 
-  *exactly(context, width, height, layers) {
-    if (!this.webgl) {
-      drawFlat(context, width, height, layers, true);
-      return;
-    }
+  *exactly(context, layers) {
+    if (!this.webgl) return drawFlat(context, layers, true);
     for (const { picture } of layers) {
       if (!picture.texture) yield* this.webgl.upload(picture);
     }
-    yield* this.webgl.draw(context, width, height, layers, true);
+    yield* this.webgl.draw(context, layers, true);
   }
 
-  /** One step a frame. @returns {Job} */
+  /** One step a frame; what is quick needs no turn. @returns {Job} */
   run(steps, pictures, done) {
     const job = { steps, pictures, done };
-    // What is quick needs no turn.
-    if (steps.next().done) {
-      done();
-      return job;
-    }
-    this.queue.push(job);
+    if (steps.next().done) done();
+    else this.queue.push(job);
     this.wait();
     return job;
   }
 
   wait() {
+    if (!this.queue.length) return;
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       const [job] = this.queue;
@@ -115,7 +116,7 @@ class Surface {
         this.drop(job);
         job.done();
       }
-      if (this.queue.length) this.wait();
+      this.wait();
     });
   }
 
@@ -139,13 +140,12 @@ class Surface {
   /** Count a viewer's memory; where all hold too much, others let go of theirs. */
   account(bytes, viewer) {
     this.bytes += bytes;
+    if (bytes < 0) return;
     viewer.lastUsed = performance.now();
-    if (this.bytes <= BUDGET) return;
     const others = [...this.viewers].filter((other) => other !== viewer && other.bytes > 0);
     others.sort((a, b) => a.lastUsed - b.lastUsed);
     for (const other of others) {
-      if (this.bytes <= BUDGET) return;
-      other.release();
+      if (this.bytes > BUDGET) other.release();
     }
   }
 }

@@ -4,7 +4,7 @@
  * @typedef {{width: number, height: number, closed?: boolean, insets: number[][], levels: {prompt: string}[]}} Stack
  *     what a zoom stack is, without its pictures (see StackGeometry)
  * @typedef {{
- *     takesWheel?: (event: WheelEvent) => boolean,
+ *     takesWheel?: () => boolean,
  *     passOn?: (event: Event) => void,
  *     onRest?: (place: string) => void,
  *     onPlace?: (wanted: {level: number, zoom: number, center: [number, number]}) => void,
@@ -12,8 +12,9 @@
  */
 
 import { attachControls } from "./controls.mjs";
+import { button, el, quiet } from "./dom.mjs";
 import { Flight } from "./flight.mjs";
-import { StackGeometry } from "./geometry.mjs";
+import { StackGeometry, clamp } from "./geometry.mjs";
 import { Levels } from "./loader.mjs";
 import { Rail } from "./rail.mjs";
 import { installStyle } from "./style.mjs";
@@ -27,11 +28,11 @@ const REST = 140;
 const DIGITS = 7;
 const LONGEST_STEP = 0.1;
 const ICONS = {
-  play: ["M7 4.5v15l12-7.5z", true],
-  pause: ["M7 5h3v14H7zM14 5h3v14h-3z", true],
-  home: ["M4 4h16v16H4zM9 9h6v6H9z", false],
-  fullscreen: ["M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5", false],
-  place: ["M4 4h5M15 4h5v5M4 4v5M20 15v5h-5M9 20H4v-5M12 8v8M8 12h8", false],
+  play: "M7 4.5v15l12-7.5z",
+  pause: "M7 5h3v14H7zM14 5h3v14h-3z",
+  home: "M4 4h16v16H4zM9 9h6v6H9z",
+  fullscreen: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  place: "M4 4h5M15 4h5v5M4 4v5M20 15v5h-5M9 20H4v-5M12 8v8M8 12h8",
 };
 
 export class Viewer {
@@ -56,48 +57,34 @@ export class Viewer {
   }
 
   build() {
-    this.root = make("div", "zs-root zs-bare");
-    this.root.dataset.captureWheel = "true";
-    this.stage = make("div", "zs-stage");
-    this.stage.tabIndex = 0;
-    this.stage.setAttribute("role", "application");
-    this.stage.setAttribute("aria-label", t("stage"));
-    this.canvas = make("canvas");
-    this.canvas.setAttribute("aria-hidden", "true");
+    this.canvas = el("canvas", { "aria-hidden": true });
     this.context = this.canvas.getContext("2d", { alpha: false });
-    this.message = make("div", "zs-message");
-    this.message.setAttribute("role", "status");
-    this.hint = make("div", "zs-hint");
-    this.hint.textContent = t("click");
-    this.stage.append(this.canvas, this.message, this.hint);
-    this.bar = make("div", "zs-bar");
-    this.playButton = button("play", () => this.toggle());
-    this.speedButton = make("button");
-    this.speedButton.type = "button";
-    this.speedButton.addEventListener("click", () => this.nextSpeed());
-    this.scale = make("span", "zs-scale");
-    this.level = make("span", "zs-level");
-    this.prompt = make("span", "zs-prompt");
-    this.prompt.dir = "auto";
-    const line = make("div");
-    line.append(this.scale, this.level);
-    const read = make("div", "zs-read");
-    read.append(line, this.prompt);
-    this.bar.append(this.playButton, this.speedButton, read);
-    if (this.host.onPlace) this.bar.append(button("place", () => this.placeNext()));
-    this.fullButton = button("fullscreen", () => this.fullScreen());
-    this.bar.append(button("home", () => this.go(0)), this.fullButton);
-    this.live = make("div", "zs-live");
-    this.live.setAttribute("aria-live", "polite");
-    this.bar.addEventListener("pointerdown", (event) => event.stopPropagation());
-    this.bar.addEventListener("mousedown", (event) => event.stopPropagation());
-    this.root.append(this.stage, this.bar, this.live);
+    this.message = el("div", { className: "zs-message", role: "status" });
+    this.hint = el("div", { className: "zs-hint" }, t("click"));
+    const named = { tabIndex: 0, role: "application", "aria-label": t("stage") };
+    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message, this.hint);
+    this.playButton = button(t("play"), icon("play"), () => this.toggle());
+    this.speedButton = button("", "", () => this.nextSpeed());
+    this.fullButton = button(t("fullscreen"), icon("fullscreen"), () => this.fullScreen());
+    this.scale = el("span", { className: "zs-scale" });
+    this.level = el("span", { className: "zs-level" });
+    this.prompt = el("span", { className: "zs-prompt", dir: "auto" });
+    this.bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
+      el("div", { className: "zs-read" }, el("div", {}, this.scale, this.level), this.prompt));
+    if (this.host.onPlace) this.bar.append(button(t("place"), icon("place"), () => this.placeNext()));
+    const home = () => {
+      this.flight.flyTo(this.flight.lap);
+      this.changed();
+    };
+    this.bar.append(button(t("home"), icon("home"), home), this.fullButton);
+    quiet(this.bar, "pointerdown", "mousedown");
+    this.live = el("div", { className: "zs-live", "aria-live": "polite" });
+    this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, this.bar, this.live);
     // Focus is shown to those who move it with the keyboard.
-    this.root.addEventListener("pointerdown", () => this.root.classList.remove("zs-keys"), true);
-    this.root.addEventListener("keydown", () => this.root.classList.add("zs-keys"), true);
-    this.root.addEventListener("keyup", () => this.root.classList.add("zs-keys"), true);
-    this.root.addEventListener("focusin", () => this.showHint());
-    this.root.addEventListener("focusout", () => this.showHint());
+    for (const name of ["pointerdown", "keydown", "keyup"]) {
+      this.root.addEventListener(name, () => this.root.classList.toggle("zs-keys", name !== "pointerdown"), true);
+    }
+    for (const name of ["focusin", "focusout"]) this.root.addEventListener(name, () => this.showHint());
   }
 
   /**
@@ -108,12 +95,15 @@ export class Viewer {
    */
   show(stack, read, { keep = false } = {}) {
     const place = keep && this.stack?.levels.length === stack.levels.length ? this.flight.place : null;
+    if (!this.flight) attachControls(this.stage, this.root, this);
     this.clear();
     this.stack = stack;
     this.geometry = new StackGeometry({ ...stack, levels: stack.levels.length });
-    this.flight = new Flight(this.geometry);
-    this.flight.calm = this.calm.matches;
-    this.rail = new Rail(stack.levels.map(({ prompt }) => prompt), (zoom, dragged) => this.slide(zoom, dragged));
+    this.flight = new Flight(this.geometry, this.calm.matches);
+    this.rail = new Rail(stack.levels.map(({ prompt }) => prompt), (zoom, dragged) => {
+      this.flight.flyTo(zoom, dragged ? 0 : 0.35);
+      this.changed();
+    });
     this.stage.after(this.rail.element);
     this.levels = new Levels(this.geometry, read, {
       onChange: () => this.changed(),
@@ -123,23 +113,12 @@ export class Viewer {
       },
       onMissing: (level) => this.miss(level),
     });
-    if (!this.listening) {
-      this.listening = true;
-      attachControls(this.stage, () => this.flight, {
-        takesWheel: (event) => Boolean(this.levels) && (this.dialog || (this.host.takesWheel?.(event) ?? true)),
-        passOn: (event) => this.dialog || this.host.passOn?.(event),
-        onChange: () => this.changed(),
-        toggle: () => this.toggle(),
-        fullScreen: () => this.fullScreen(),
-      });
-    }
     this.root.classList.remove("zs-bare");
     this.root.classList.toggle("zs-plain", !stack.levels.some(({ prompt }) => prompt));
     this.say(t("loading"));
     this.setSpeed(1);
     this.showHint();
     if (place) this.flight.stand(place);
-    this.levels.look(this.flight.place.level);
     this.resize();
     this.read();
   }
@@ -150,18 +129,15 @@ export class Viewer {
    */
   preview(stack, pictures) {
     const read = async (level) => pictures[level];
-    if (this.previewed === stack) this.levels.replace(read);
-    else {
-      this.show(stack, read, { keep: true });
-      this.previewed = stack;
-      this.note = t("sampling");
-    }
+    if (this.previewed === stack) return this.levels.replace(read);
+    this.show(stack, read, { keep: true });
+    this.previewed = stack;
+    this.note = t("sampling");
   }
 
   /** Show nothing but words. */
   clear(words = "") {
     this.levels?.close();
-    this.rail?.close();
     this.rail?.element.remove();
     this.stack = this.levels = this.rail = this.previewed = null;
     this.note = "";
@@ -170,7 +146,7 @@ export class Viewer {
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
     this.say(words);
-    this.hint.classList.remove("zs-on");
+    this.showHint();
   }
 
   say(words, note = false) {
@@ -185,9 +161,17 @@ export class Viewer {
     else this.say(t("missing", { level: level + 1 }), true);
   }
 
+  /** Whether a wheel is meant for the picture. */
+  takesWheel() {
+    return Boolean(this.levels) && (Boolean(this.dialog) || (this.host.takesWheel?.() ?? true));
+  }
+
+  passOn(event) {
+    if (!this.dialog) this.host.passOn?.(event);
+  }
+
   showHint() {
-    const focused = this.root.contains(document.activeElement);
-    this.hint.classList.toggle("zs-on", Boolean(this.levels && this.host.takesWheel && !focused && !this.dialog));
+    this.hint.classList.toggle("zs-on", Boolean(this.levels) && !this.takesWheel());
   }
 
   resize() {
@@ -208,10 +192,13 @@ export class Viewer {
   changed() {
     this.movedAt = performance.now();
     delete this.root.dataset.rest;
-    if (!this.frame && this.levels) {
-      this.before = 0;
-      this.frame = requestAnimationFrame((now) => this.tick(now));
-    }
+    if (this.frame || !this.levels) return;
+    this.before = 0;
+    this.wait();
+  }
+
+  wait() {
+    this.frame = requestAnimationFrame((now) => this.tick(now));
   }
 
   tick(now) {
@@ -219,28 +206,24 @@ export class Viewer {
     if (!this.levels) return;
     const seconds = this.before ? Math.min((now - this.before) / 1000, LONGEST_STEP) : 1 / 60;
     this.before = now;
-    const level = this.flight.place.level;
     const moved = this.flight.step(seconds);
     if (moved) this.movedAt = now;
-    if (this.flight.place.level !== level || moved) this.levels.look(this.flight.place.level);
+    this.levels.look(this.flight.place.level);
     const { layers, pictures, fading } = this.layers(now);
-    if (!this.exact || !same(this.exact.layers, layers)) this.draw(layers);
+    if (!this.exact || !same(this.exact.layers, layers)) {
+      this.forgetExact();
+      if (layers.length) surface().draw(this.context, layers);
+    }
     this.read();
-    if (moved || fading || now - this.movedAt <= REST) this.frame = requestAnimationFrame((next) => this.tick(next));
+    if (moved || fading || now - this.movedAt <= REST) this.wait();
     else if (pictures && !this.exact) this.drawExactly(layers);
     else if (this.exact?.done ?? true) this.rest();
-  }
-
-  draw(layers) {
-    this.forgetExact();
-    if (layers.length) surface().draw(this.context, this.canvas.width, this.canvas.height, layers);
   }
 
   drawExactly(layers) {
     const exact = { layers, done: false, job: null };
     this.exact = exact;
-    const { width, height } = this.canvas;
-    exact.job = surface().drawExactly(this.context, width, height, layers, () => {
+    exact.job = surface().drawExactly(this.context, layers, () => {
       exact.done = true;
       this.rest();
     });
@@ -279,22 +262,20 @@ export class Viewer {
   /** Where the view is, in words and on the rail. */
   read() {
     const { geometry, flight, stack } = this;
-    const zoom = geometry.closed ? mod(flight.zoom, stack.levels.length) : flight.zoom;
-    const count = stack.levels.length;
-    const nearest = geometry.closed
-      ? geometry.picture(Math.round(zoom))
-      : Math.min(Math.max(Math.round(zoom), 0), count - 1);
-    const scale = magnification(geometry.depth({ ...flight.place, level: geometry.picture(flight.place.level) }));
-    const level = t("level", { level: nearest + 1, levels: count });
-    const prompt = stack.levels[nearest].prompt;
-    put(this.scale, scale);
+    const levels = stack.levels.length;
+    const zoom = flight.zoom - flight.lap;
+    const nearest = geometry.closed ? geometry.picture(Math.round(zoom)) : clamp(Math.round(zoom), 0, levels - 1);
+    const level = t("level", { level: nearest + 1, levels });
+    const { prompt } = stack.levels[nearest];
+    put(this.scale, magnification(geometry.depth({ ...flight.place, level: flight.place.level - flight.lap })));
     put(this.level, level);
     put(this.prompt, prompt);
-    this.rail.mark(geometry.closed && zoom > count - 0.5 ? zoom - count : zoom, prompt ? `${level}: ${prompt}` : level);
-    if (this.shownPlaying !== flight.playing) {
-      this.shownPlaying = flight.playing;
-      setIcon(this.playButton, flight.playing ? "pause" : "play");
-    }
+    this.rail.mark(geometry.closed && zoom > levels - 0.5 ? zoom - levels : zoom, prompt ? `${level}: ${prompt}` : level);
+    if (this.shownPlaying === flight.playing) return;
+    this.shownPlaying = flight.playing;
+    const name = flight.playing ? "pause" : "play";
+    this.playButton.replaceChildren(icon(name));
+    label(this.playButton, t(name));
   }
 
   /** The place as an address keeps it: level, t, x, y. */
@@ -310,37 +291,24 @@ export class Viewer {
   }
 
   toggle() {
-    this.flight.play(this.flight.playing ? 0 : this.flight.zoom >= this.flight.last && !this.geometry.closed ? -1 : 1);
+    const { flight } = this;
+    flight.play(flight.playing ? 0 : flight.zoom >= flight.last && !this.geometry.closed ? -1 : 1);
     this.changed();
   }
 
   setSpeed(speed) {
     this.flight.speed = speed;
     this.speedButton.textContent = `${speed}×`;
-    this.speedButton.title = t("speed", { speed });
-    this.speedButton.setAttribute("aria-label", t("speed", { speed }));
+    label(this.speedButton, t("speed", { speed }));
   }
 
   nextSpeed() {
     this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
   }
 
-  go(zoom) {
-    this.flight.flyTo(zoom);
-    this.changed();
-  }
-
   /** @param {import("./geometry.mjs").Place} place */
   stand(place) {
     this.flight.stand(place);
-    this.levels.look(this.flight.place.level);
-    this.changed();
-  }
-
-  slide(zoom, dragged) {
-    if (dragged) this.flight.jump(zoom);
-    else this.flight.flyTo(zoom, 0.35);
-    this.levels.look(this.flight.place.level);
     this.changed();
   }
 
@@ -348,37 +316,32 @@ export class Viewer {
   placeNext() {
     const { place } = this.flight;
     const { width, height } = this.geometry.size(place);
-    const level = this.geometry.picture(place.level) + 1;
     this.dialog?.close();
+    const level = this.geometry.picture(place.level) + 1;
     this.host.onPlace({ level, zoom: 1 / Math.sqrt(width * height), center: [place.x, place.y] });
   }
 
   /** The picture in a dialog as large as the window, or back. */
   fullScreen() {
-    if (this.dialog) {
-      this.dialog.close();
-      return;
-    }
-    const dialog = make("dialog", "zs-dialog");
+    if (this.dialog) return this.dialog.close();
+    const wide = this.root.classList.contains("zs-wide");
+    const dialog = el("dialog", { className: "zs-dialog", "aria-label": t("fullscreen") }, this.root);
     this.dialog = dialog;
-    dialog.setAttribute("aria-label", t("fullscreen"));
     document.body.append(dialog);
-    dialog.append(this.root);
+    this.root.classList.add("zs-wide");
     dialog.addEventListener("close", () => {
       this.parent.append(this.root);
       dialog.remove();
       this.dialog = null;
-      setLabel(this.fullButton, "fullscreen");
+      this.root.classList.toggle("zs-wide", wide);
+      label(this.fullButton, t("fullscreen"));
       this.showHint();
       this.fullButton.focus({ preventScroll: true });
     });
-    for (const name of ["keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy"]) {
-      dialog.addEventListener(name, (event) => event.stopPropagation());
-    }
+    quiet(dialog, "keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy");
     dialog.showModal();
-    setLabel(this.fullButton, "leave");
+    label(this.fullButton, t("leave"));
     this.stage.focus({ preventScroll: true });
-    this.showHint();
   }
 
   close() {
@@ -390,50 +353,30 @@ export class Viewer {
   }
 }
 
-function make(tag, className = "") {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  return element;
-}
-
-function button(icon, onClick) {
-  const element = make("button");
-  element.type = "button";
-  setIcon(element, icon);
-  element.addEventListener("click", onClick);
-  return element;
-}
-
-function setIcon(element, icon) {
-  const [path, solid] = ICONS[icon];
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+function icon(name) {
+  const make = (tag) => document.createElementNS("http://www.w3.org/2000/svg", tag);
+  const [svg, path] = [make("svg"), make("path")];
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
-  if (solid) svg.classList.add("zs-solid");
-  const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  shape.setAttribute("d", path);
-  svg.append(shape);
-  element.replaceChildren(svg);
-  setLabel(element, icon);
+  svg.classList.toggle("zs-solid", name === "play" || name === "pause");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
 }
 
-function setLabel(element, key) {
-  element.title = t(key);
-  element.setAttribute("aria-label", t(key));
+function label(element, words) {
+  element.title = words;
+  element.setAttribute("aria-label", words);
 }
 
 /** Whether layers show the same. */
 function same(layers, others) {
-  return layers.length === others.length && layers.every(({ picture, rect, opacity }, i) => {
-    const other = others[i];
-    return picture === other.picture && opacity === other.opacity && rect.left === other.rect.left &&
-      rect.top === other.rect.top && rect.width === other.rect.width && rect.height === other.rect.height;
-  });
+  const facts = (all) => all.flatMap(({ picture, opacity, rect }) => [picture, opacity, ...Object.values(rect)]);
+  const [mine, theirs] = [facts(layers), facts(others)];
+  return mine.length === theirs.length && mine.every((fact, i) => fact === theirs[i]);
 }
 
 /** Write words where they changed; a document's layout is not disturbed by the same words again. */
 function put(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
-
-const mod = (value, by) => ((value % by) + by) % by;

@@ -6,7 +6,6 @@ export const WORDS = {
     stage: "Zoom view. Arrow keys move, plus and minus zoom, space plays, F is full screen.",
     rail: "Levels",
     level: "level {level} of {levels}",
-    scale: "{scale} times",
     play: "Play",
     pause: "Pause",
     speed: "Speed {speed} times",

@@ -3,7 +3,6 @@ export default {
     stage: "Vista del zoom. Las flechas mueven, más y menos acercan y alejan, espacio reproduce, F es pantalla completa.",
     rail: "Niveles",
     level: "nivel {level} de {levels}",
-    scale: "{scale} veces",
     play: "Reproducir",
     pause: "Pausa",
     speed: "Velocidad {speed}×",

@@ -3,7 +3,6 @@ export default {
     stage: "Vue du zoom. Les flèches déplacent, plus et moins zooment, espace lit, F met en plein écran.",
     rail: "Niveaux",
     level: "niveau {level} sur {levels}",
-    scale: "{scale} fois",
     play: "Lire",
     pause: "Pause",
     speed: "Vitesse {speed}×",

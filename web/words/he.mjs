@@ -3,7 +3,6 @@ export default {
     stage: "תצוגת זום. החצים מזיזים, פלוס ומינוס משנים את הזום, רווח מנגן, F הוא מסך מלא.",
     rail: "רמות",
     level: "רמה {level} מתוך {levels}",
-    scale: "פי {scale}",
     play: "נגן",
     pause: "השהה",
     speed: "מהירות פי {speed}",

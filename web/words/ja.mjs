@@ -3,7 +3,6 @@ export default {
     stage: "ズームビュー。矢印キーで移動、プラスとマイナスで拡大縮小、スペースで再生、F で全画面。",
     rail: "レベル",
     level: "レベル {level} / {levels}",
-    scale: "{scale} 倍",
     play: "再生",
     pause: "一時停止",
     speed: "速度 {speed} 倍",

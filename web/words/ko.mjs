@@ -3,7 +3,6 @@ export default {
     stage: "줌 보기. 화살표 키로 이동, 더하기와 빼기로 확대/축소, 스페이스로 재생, F는 전체 화면.",
     rail: "레벨",
     level: "레벨 {level} / {levels}",
-    scale: "{scale}배",
     play: "재생",
     pause: "일시정지",
     speed: "속도 {speed}배",

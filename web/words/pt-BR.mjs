@@ -3,7 +3,6 @@ export default {
     stage: "Vista do zoom. As setas movem, mais e menos aproximam e afastam, espaço reproduz, F é tela cheia.",
     rail: "Níveis",
     level: "nível {level} de {levels}",
-    scale: "{scale} vezes",
     play: "Reproduzir",
     pause: "Pausar",
     speed: "Velocidade {speed}×",

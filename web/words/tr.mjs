@@ -3,7 +3,6 @@ export default {
     stage: "Yakınlaştırma görünümü. Oklar taşır, artı ve eksi yakınlaştırır, boşluk oynatır, F tam ekrandır.",
     rail: "Düzeyler",
     level: "düzey {level} / {levels}",
-    scale: "{scale} kat",
     play: "Oynat",
     pause: "Duraklat",
     speed: "Hız {speed} kat",

@@ -3,7 +3,6 @@ export default {
     stage: "縮放檢視。方向鍵移動，加減號縮放，空白鍵播放，F 全螢幕。",
     rail: "層級",
     level: "第 {level} 層，共 {levels} 層",
-    scale: "{scale} 倍",
     play: "播放",
     pause: "暫停",
     speed: "速度 {speed} 倍",

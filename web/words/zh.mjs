@@ -3,7 +3,6 @@ export default {
     stage: "缩放视图。方向键移动，加减号缩放，空格播放，F 全屏。",
     rail: "层级",
     level: "第 {level} 层，共 {levels} 层",
-    scale: "{scale} 倍",
     play: "播放",
     pause: "暂停",
     speed: "速度 {speed} 倍",

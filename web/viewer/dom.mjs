@@ -1,7 +1,4 @@
-/**
- * Elements, by text only: nothing that a person typed is ever read as HTML.
- * @module
- */
+/** Elements, by text only: nothing that a person typed is ever read as HTML. */
 
 /**
  * @template {keyof HTMLElementTagNameMap} K
@@ -22,12 +19,16 @@ export function el(tag, props = {}, ...children) {
 
 /**
  * @param {string} label what a screen reader says, and the tooltip
- * @param {string} face
+ * @param {Node | string} face
  * @param {() => void} press
- * @param {string} [className]
  */
 export function button(label, face, press, className = "") {
   const element = el("button", { type: "button", className, title: label, "aria-label": label }, face);
   element.addEventListener("click", press);
   return element;
+}
+
+/** Keep events from what stands around an element. @param {HTMLElement} element @param {...string} names */
+export function quiet(element, ...names) {
+  for (const name of names) element.addEventListener(name, (event) => event.stopPropagation());
 }
