@@ -1,6 +1,6 @@
 """The moving thumbnails of the bundled workflows: each one's own film, run here, small and short.
 
-python benchmarks/thumbnails.py [NAME ...]
+    python run.py bench thumbnails [NAME ...]
 
 ComfyUI lists a pack's workflows with the picture `NAME.jpg`. A browser goes by what a picture's bytes say it is, not by
 its name: an animated WebP of that name moves there, which a JPEG cannot.

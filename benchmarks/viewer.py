@@ -1,4 +1,4 @@
-"""Frame times of the viewer in a browser, and sizes of pages: `python -m benchmarks.viewer`.
+"""Frame times of the viewer in a browser, and sizes of pages: `python run.py bench viewer`.
 
 A saved page of 16 levels of 1024 x 1024 (the demo model's painted world) is opened from disk in headless Chromium with
 WebGL in software, its picture 900 x 600 pixels. Times are the distances of animation frames, in milliseconds: while the
@@ -10,20 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from demo_model.world.scene import STEP, draw
-from zoom_core import ZoomLevels, ZoomStack
-from zoom_core.page import DEFAULT_QUALITY, page, viewer_script
-from zoom_core.web_levels import describe, level_webp
-
 PACK = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PACK))
+
+from demo_model.world.scene import STEP, draw  # noqa: E402
+from launcher.browser import find_browser  # noqa: E402
+from zoom_core import ZoomLevels, ZoomStack  # noqa: E402
+from zoom_core.page import DEFAULT_QUALITY, page, viewer_script  # noqa: E402
+from zoom_core.web_levels import describe, level_webp  # noqa: E402
+
 # The rail of levels without prompts, the title and the bar beside a picture of 900 x 600.
 WINDOW = {"width": 900 + 64, "height": 600 + 90}
 WATCH = """
@@ -64,7 +67,7 @@ def measure(address: str, seconds: float) -> dict[str, dict[str, float]]:
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+            executable_path=find_browser(), args=["--no-sandbox", "--enable-unsafe-swiftshader"]
         )
         tab = browser.new_page(viewport=WINDOW)
         tab.add_init_script(WATCH)
