@@ -10,7 +10,7 @@ const CSS = `
 .zse [hidden] { display: none !important; }
 .zse p { margin: 0; }
 .zse-head { display: flex; gap: 6px; align-items: center; flex: none; }
-.zse-count { flex: 1; opacity: .7; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.zse-count { flex: 1; opacity: .7; overflow: hidden; max-height: 2.4em; line-height: 1.2; }
 .zse button { color: inherit; font: inherit; background: none; border: 1px solid transparent; border-radius: 4px;
   padding: 2px 8px; cursor: pointer; }
 .zse-head button, .zse-tools button { border-color: var(--border-color, #4e4e4e); white-space: nowrap; }

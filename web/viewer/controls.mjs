@@ -2,16 +2,7 @@
 
 import { quiet } from "./dom.mjs";
 
-/**
- * @typedef {{
- *     flight: import("./flight.mjs").Flight,
- *     takesWheel: () => boolean,
- *     passOn: (event: Event) => void,
- *     changed: () => void,
- *     toggle: () => void,
- *     fullScreen: () => void,
- * }} Viewer  what is controlled: whether a wheel is meant for it, and where other events go
- */
+/** @typedef {import("./viewer.mjs").Viewer} Viewer */
 
 const WHEEL = 0.0025; // natural logarithm of magnification a pixel of wheel
 const PINCH = 4; // a trackpad's pinch comes as a wheel with small steps and the control key
@@ -21,11 +12,11 @@ const KEY_ZOOM = 0.35;
 const HISTORY = 80; // ms of a drag that tell its speed
 
 /**
- * @param {HTMLElement} stage where the picture is
- * @param {HTMLElement} root where keys are heard, but for those of buttons
+ * On the picture; keys are heard on all that is not a button.
  * @param {Viewer} viewer
  */
-export function attachControls(stage, root, viewer) {
+export function attachControls(viewer) {
+  const { stage, root } = viewer;
   const pointers = new Map();
   let track = [];
 

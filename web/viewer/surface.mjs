@@ -6,7 +6,7 @@
  *
  * @typedef {import("./fades.mjs").Picture} Picture
  * @typedef {import("./fades.mjs").Layer} Layer
- * @typedef {{steps: Iterator<void>, pictures: Picture[], done: () => void}} Job
+ * @typedef {{steps: Iterator<void>, pictures: Picture[], done: () => void, over: boolean}} Job
  */
 
 import { drawFlat } from "./flat.mjs";
@@ -63,7 +63,7 @@ class Surface {
   }
 
   changed() {
-    for (const job of this.queue.splice(0)) job.done();
+    for (const job of this.queue) this.end(job);
     for (const viewer of this.viewers) viewer.onRenderer();
   }
 
@@ -100,9 +100,9 @@ class Surface {
 
   /** One step a frame; what is quick needs no turn. @returns {Job} */
   run(steps, pictures, done) {
-    const job = { steps, pictures, done };
-    if (steps.next().done) done();
-    else this.queue.push(job);
+    const job = { steps, pictures, done, over: false };
+    this.queue.push(job);
+    if (steps.next().done) this.end(job);
     this.wait();
     return job;
   }
@@ -112,12 +112,17 @@ class Surface {
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       const [job] = this.queue;
-      if (job?.steps.next().done) {
-        this.drop(job);
-        job.done();
-      }
+      if (job?.steps.next().done) this.end(job);
       this.wait();
     });
+  }
+
+  end(job) {
+    // An end may have ended others.
+    if (!this.queue.includes(job)) return;
+    this.drop(job);
+    job.over = true;
+    job.done();
   }
 
   /** Leave a job as it is. */
@@ -128,10 +133,7 @@ class Surface {
 
   /** Give back what a picture holds; work on it is over. */
   free(picture) {
-    for (const job of this.queue.filter(({ pictures }) => pictures.includes(picture))) {
-      this.drop(job);
-      job.done();
-    }
+    for (const job of this.queue) if (job.pictures.includes(picture)) this.end(job);
     picture.bitmap?.close();
     this.renderer?.gl.deleteTexture(picture.texture);
     picture.bitmap = picture.texture = null;

@@ -46,7 +46,7 @@ export class Viewer {
     this.frame = 0;
     this.before = 0;
     this.movedAt = 0;
-    /** What was, or is being, drawn exactly: its layers, its job, whether it is done. */
+    /** What was, or is being, drawn exactly: its layers and its job. */
     this.exact = null;
     this.build();
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -95,7 +95,7 @@ export class Viewer {
    */
   show(stack, read, { keep = false } = {}) {
     const place = keep && this.stack?.levels.length === stack.levels.length ? this.flight.place : null;
-    if (!this.flight) attachControls(this.stage, this.root, this);
+    if (!this.flight) attachControls(this);
     this.clear();
     this.stack = stack;
     this.geometry = new StackGeometry({ ...stack, levels: stack.levels.length });
@@ -216,21 +216,13 @@ export class Viewer {
     }
     this.read();
     if (moved || fading || now - this.movedAt <= REST) this.wait();
-    else if (pictures && !this.exact) this.drawExactly(layers);
-    else if (this.exact?.done ?? true) this.rest();
-  }
-
-  drawExactly(layers) {
-    const exact = { layers, done: false, job: null };
-    this.exact = exact;
-    exact.job = surface().drawExactly(this.context, layers, () => {
-      exact.done = true;
-      this.rest();
-    });
+    else if (pictures && !this.exact) {
+      this.exact = { layers, job: surface().drawExactly(this.context, layers, () => this.rest()) };
+    } else if (this.exact?.job.over ?? true) this.rest();
   }
 
   forgetExact() {
-    if (this.exact?.job) surface().drop(this.exact.job);
+    if (this.exact) surface().drop(this.exact.job);
     this.exact = null;
   }
 
