@@ -29,7 +29,7 @@ export const WORDS = {
   "rows": "Edit as rows",
   "linked": "The prompts come from another node.",
   "count.one": "1 level",
-  "count": "{count} levels · × {zoom} in all",
+  "count": "{count} levels · ×\u00a0{zoom} in all",
   "level": "Level {row}",
   "prompt": "Prompt of level {row}",
   "prompt.hint": "What this level shows",

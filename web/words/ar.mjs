@@ -24,7 +24,7 @@ export default {
     rows: "تحرير كصفوف",
     linked: "تأتي الموجّهات من عقدة أخرى.",
     "count.one": "مستوى واحد",
-    count: "المستويات: {count} · المجموع × {zoom}",
+    count: "المستويات: {count} · المجموع ×\u00a0{zoom}",
     level: "المستوى {row}",
     prompt: "موجّه المستوى {row}",
     "prompt.hint": "ما يُظهره هذا المستوى",

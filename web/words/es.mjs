@@ -24,7 +24,7 @@ export default {
     rows: "Editar por filas",
     linked: "Los prompts vienen de otro nodo.",
     "count.one": "1 nivel",
-    count: "{count} niveles · × {zoom} en total",
+    count: "{count} niveles · ×\u00a0{zoom} en total",
     level: "Nivel {row}",
     prompt: "Prompt del nivel {row}",
     "prompt.hint": "Lo que muestra este nivel",

@@ -24,7 +24,7 @@ export default {
     rows: "ویرایش به‌صورت ردیف",
     linked: "پرامپت‌ها از گره دیگری می‌آیند.",
     "count.one": "۱ سطح",
-    count: "{count} سطح · در مجموع × {zoom}",
+    count: "{count} سطح · در مجموع ×\u00a0{zoom}",
     level: "سطح {row}",
     prompt: "پرامپت سطح {row}",
     "prompt.hint": "آنچه این سطح نشان می‌دهد",

@@ -24,7 +24,7 @@ export default {
     rows: "Éditer en lignes",
     linked: "Les prompts viennent d'un autre nœud.",
     "count.one": "1 niveau",
-    count: "{count} niveaux · × {zoom} en tout",
+    count: "{count} niveaux · ×\u00a0{zoom} en tout",
     level: "Niveau {row}",
     prompt: "Prompt du niveau {row}",
     "prompt.hint": "Ce que montre ce niveau",

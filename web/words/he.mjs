@@ -24,7 +24,7 @@ export default {
     rows: "ערוך כשורות",
     linked: "הפרומפטים מגיעים מצומת אחר.",
     "count.one": "רמה אחת",
-    count: "{count} רמות · × {zoom} בסך הכול",
+    count: "{count} רמות · ×\u00a0{zoom} בסך הכול",
     level: "רמה {row}",
     prompt: "פרומפט של רמה {row}",
     "prompt.hint": "מה רואים ברמה הזאת",

@@ -24,7 +24,7 @@ export default {
     rows: "行で編集",
     linked: "プロンプトは別のノードから来ています。",
     "count.one": "1 レベル",
-    count: "{count} レベル · 全体で × {zoom}",
+    count: "{count} レベル · 全体で ×\u00a0{zoom}",
     level: "レベル {row}",
     prompt: "レベル {row} のプロンプト",
     "prompt.hint": "このレベルに見えるもの",

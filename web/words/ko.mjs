@@ -24,7 +24,7 @@ export default {
     rows: "행으로 편집",
     linked: "프롬프트가 다른 노드에서 옵니다.",
     "count.one": "레벨 1개",
-    count: "레벨 {count}개 · 전체 × {zoom}",
+    count: "레벨 {count}개 · 전체 ×\u00a0{zoom}",
     level: "레벨 {row}",
     prompt: "레벨 {row}의 프롬프트",
     "prompt.hint": "이 레벨에 보이는 것",

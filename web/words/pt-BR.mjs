@@ -24,7 +24,7 @@ export default {
     rows: "Editar em linhas",
     linked: "Os prompts vêm de outro nó.",
     "count.one": "1 nível",
-    count: "{count} níveis · × {zoom} no total",
+    count: "{count} níveis · ×\u00a0{zoom} no total",
     level: "Nível {row}",
     prompt: "Prompt do nível {row}",
     "prompt.hint": "O que este nível mostra",

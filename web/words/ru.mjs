@@ -24,7 +24,7 @@ export default {
     rows: "Править по строкам",
     linked: "Промпты приходят из другого узла.",
     "count.one": "1 уровень",
-    count: "Уровней: {count} · всего × {zoom}",
+    count: "Уровней: {count} · всего ×\u00a0{zoom}",
     level: "Уровень {row}",
     prompt: "Промпт уровня {row}",
     "prompt.hint": "Что показывает этот уровень",

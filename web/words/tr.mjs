@@ -24,7 +24,7 @@ export default {
     rows: "Satırlar olarak düzenle",
     linked: "İstemler başka bir düğümden geliyor.",
     "count.one": "1 düzey",
-    count: "{count} düzey · toplam × {zoom}",
+    count: "{count} düzey · toplam ×\u00a0{zoom}",
     level: "Düzey {row}",
     prompt: "Düzey {row} istemi",
     "prompt.hint": "Bu düzeyin gösterdiği",

@@ -24,7 +24,7 @@ export default {
     rows: "逐列編輯",
     linked: "提示詞來自另一個節點。",
     "count.one": "1 層",
-    count: "{count} 層 · 共 × {zoom}",
+    count: "{count} 層 · 共 ×\u00a0{zoom}",
     level: "層級 {row}",
     prompt: "層級 {row} 的提示詞",
     "prompt.hint": "這一層顯示什麼",

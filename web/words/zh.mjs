@@ -24,7 +24,7 @@ export default {
     rows: "按行编辑",
     linked: "提示词来自另一个节点。",
     "count.one": "1 层",
-    count: "{count} 层 · 共 × {zoom}",
+    count: "{count} 层 · 共 ×\u00a0{zoom}",
     level: "层级 {row}",
     prompt: "层级 {row} 的提示词",
     "prompt.hint": "这一层显示什么",
