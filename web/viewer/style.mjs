@@ -52,8 +52,12 @@ const STYLE = `
   .zs-wide:not(.zs-plain) .zs-cell > span { display: -webkit-box; }
 }
 @container (max-height: 29px) {
+  .zs-cell > span { -webkit-line-clamp: 1; font-size: 11px; }
+  .zs-cell > canvas { border: 0; }
+}
+@container (max-height: 14px) {
   .zs-root .zs-cell > span { display: none !important; }
-  .zs-cell > canvas { width: 100%; border: 0; }
+  .zs-cell > canvas { width: 100%; }
 }
 @media (prefers-reduced-motion: reduce) { .zs-root * { transition: none !important; } }
 `;
