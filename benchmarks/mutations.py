@@ -146,7 +146,7 @@ CHANGES = [
         ("EDGE_TOLERANCE = 1e-6", "EDGE_TOLERANCE = 1e-2"),
         ("half = 0.5 / zoom", "half = 0.25 / zoom"),
         ("return replace(level, zoom=1.0, center=(0.5, 0.5))", "return level"),
-        ("return self._levels, self._geometry, self._loop\n", "return self._levels, self._geometry\n"),
+        ("return self._levels, self._geometry, self._loop\n", "return self._levels, self._loop\n"),
     ),
     *_changes(
         "zoom_core/photograph.py",

@@ -67,11 +67,12 @@ def test_the_default_dtype_does_not_matter(images, expected, dtype):
 
 def test_a_first_call_in_inference_mode_leaves_gradients_possible(images):
     axes._tiles.cache_clear()
+    both = [axes.Axis.of_resize(size, 20) for size in images.shape[-2:]]
     with torch.inference_mode():
         inferred = consolidate(images, GEOMETRY)
+        axes.reduce(images[0], *both)
     wanted = images.clone().requires_grad_()
-    # The level inside is not overwritten by any other: its gradient comes through the reduction.
-    seen = axes.reduce(wanted[0], *(axes.Axis.of_resize(size, 20) for size in images.shape[-2:]))
+    seen = axes.reduce(wanted[0], *both)
     seen.sum().backward()
     assert float(wanted.grad.sum()) == pytest.approx(3 * 20 * 20, rel=1e-4)
     torch.testing.assert_close(consolidate(images, GEOMETRY), inferred)

@@ -148,14 +148,15 @@ def test_levels_that_agree_are_left_alone(geometry, method):
     torch.testing.assert_close(blend(images, geometry, method), images, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("method", ["border", "average"])
 @pytest.mark.parametrize("name", ["whole 4", "whole 2", "off-centre"])
-def test_no_level_is_special(name):
+def test_no_level_is_special(name, method):
     """Blended from whichever level on, the circle gives the same pictures but for traces of the start."""
     geometry = GEOMETRIES[name]
     images, by = random_levels(geometry), len(geometry) // 2
-    change = (blend(images, geometry) - images).abs().max()
-    again = blend(images.roll(-by, 0), turned(geometry, by)).roll(by, 0)
-    assert float((again - blend(images, geometry)).abs().max()) < 0.06 * float(change)
+    change = (blend(images, geometry, method) - images).abs().max()
+    again = blend(images.roll(-by, 0), turned(geometry, by), method).roll(by, 0)
+    assert float((again - blend(images, geometry, method)).abs().max()) < 0.06 * float(change)
     rendered = render_image(images.roll(-by, 0), turned(geometry, by)).roll(by, 0)
     torch.testing.assert_close(rendered, render_image(images, geometry), atol=1e-5, rtol=0)
 
@@ -191,6 +192,16 @@ def test_noise_agrees_round_the_circle_but_for_the_pixels_that_hold_everything(n
     for p in pairs(geometry):
         off = (p.crop(rendered[p.outer]) - p.reduce_noise(rendered[p.inner])).abs().amax(0) > 0.02
         assert int(off.sum()) <= 16 < off.numel() / 10
+
+
+def test_noise_goes_round_as_far_as_it_shows():
+    """What is left out of a pixel is less than 1/256 of its variance."""
+    geometry = circle(8, 4, 16, 16)
+    noise = torch.randn(8, 4000, 16, 16, generator=torch.Generator().manual_seed(4))
+    rendered = render_noise(noise, geometry)
+    for p in pairs(geometry):
+        off = (p.crop(rendered[p.outer]) - p.reduce_noise(rendered[p.inner])).square().mean(0)
+        assert float(off.max()) < 1 / 256
 
 
 @pytest.mark.parametrize(

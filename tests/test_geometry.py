@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import islice
 
 import pytest
 
@@ -130,6 +131,31 @@ def test_sizes_are_checked(size):
             ZoomLevels.uniform(2).resolve(*arguments)
 
 
+def test_insets_count_as_long_as_one_of_their_sides_spans_a_pixel():
+    geometry = ZoomLevels.uniform(6, 4.0).resolve(64, 64)
+    assert geometry.resolved(geometry.inwards(0)) == 3
+    assert geometry.resolved(geometry.inwards(0), 1 / 16) == 5
+    wide = Geometry(64, 64, (Inset(0, 0, 8, 32),) * 4)
+    assert wide.resolved(wide.inwards(0)) == 4
+    assert wide.resolved(wide.inwards(0), 8) == 3
+
+
+def test_insets_are_told_inwards_and_outwards_in_their_order():
+    steps = tuple(Inset(0, 0, size, size) for size in (2, 3, 4, 5))
+    open_ended = Geometry(8, 8, steps[:3])
+    assert [*open_ended.inwards(1)] == [steps[1], steps[2]]
+    assert [*open_ended.outwards(2)] == [steps[1], steps[0]]
+    closed = Geometry(8, 8, steps[:3], steps[3])
+    assert [*islice(closed.inwards(2), 4)] == [steps[2], steps[3], steps[0], steps[1]]
+    assert [*islice(closed.outwards(2), 4)] == [steps[1], steps[0], steps[3], steps[2]]
+
+
+def test_an_inset_may_overhang_by_rounding_alone():
+    ZoomLevels([ZoomLevel(), ZoomLevel(zoom=4.0, center=(0.125 - 1e-7, 0.875 + 1e-7))])
+    with pytest.raises(ValueError, match="center x = 0.1249 puts part of the inset outside"):
+        ZoomLevels([ZoomLevel(), ZoomLevel(zoom=4.0, center=(0.1249, 0.5))])
+
+
 def test_json_round_trip():
     levels = ZoomLevels([ZoomLevel("sky", "blur"), ZoomLevel('ground, "quoted" ü', zoom=2.5, center=(0.4, 0.6))])
     for given in (levels, levels.with_geometry(levels.resolve(9, 16).scaled(40, 77))):
@@ -147,6 +173,8 @@ def test_json_round_trip():
         ({"levels": [{}, {}], "geometry": {"height": 8}}, "geometry must hold height, width and insets"),
         ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[1, 2]]}}, "geometry must hold"),
         ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[6, 0, 4, 4]]}}, "inset 0 must lie"),
+        ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[0, 0, 8, 1e-9]]}}, "must be at least 1/"),
+        ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[0, 0, 1e-9, 8]]}}, "must be at least 1/"),
     ],
 )
 def test_json_that_does_not_fit_is_refused(data, message):

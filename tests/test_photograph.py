@@ -100,6 +100,36 @@ def test_adam_comes_close():
     assert psnr(result[0], truth[0]) > 25
 
 
+def test_a_picture_holds_only_where_it_is_told_to():
+    geometry, truth, estimates = scene(ZoomLevels.uniform(4, 2.0))
+    where = torch.zeros(1, 48, 48)
+    where[..., :24] = 1
+    free = consolidate(estimates, geometry)
+    held = LevelConstraint(truth[1], geometry, 1, where=where)
+    result = consolidate(estimates, geometry, constraints=[held])
+    assert float((result[1, ..., :24] - truth[1, ..., :24]).abs().max()) < 1e-4
+    # On the other side nothing holds, neither in the inset nor around it.
+    for rows, columns in ((slice(14, 34), slice(28, 34)), (slice(None), slice(38, None))):
+        assert psnr(result[1, :, rows, columns], free[1, :, rows, columns]) > 40
+        assert psnr(result[1, :, rows, columns], truth[1, :, rows, columns]) < 30
+
+
+def test_adam_leaves_what_the_picture_does_not_hold():
+    geometry, truth, estimates = scene(ZoomLevels.uniform(4, 2.0))
+    where = torch.zeros(1, 48, 48)
+    where[..., :24] = 1
+    result = LevelConstraint(truth[1], geometry, 1, ZoomGuide(truth[1], method="adam"), where=where).adam(estimates)
+    changed = (result - estimates).abs().amax((1, 2))
+    # The middle column of the picture is the middle of the levels inside it, and column 24 / 2 + 12 of the one around.
+    assert float(changed[0, 26:].max()) == float(changed[1, 24:].max()) == float(changed[2, 28:].max()) == 0
+    assert float(changed[1, :24].min()) > 0.1 and float(changed[2, :20].min()) > 0.1
+
+
+def test_photographs_are_resized_with_antialiasing():
+    checks = (torch.arange(65)[:, None] + torch.arange(65)).remainder(2).float().expand(3, 65, 65)
+    assert float((crop_photograph(checks, 13, 13) - 0.5).abs().max()) < 0.05
+
+
 def test_photograph_is_cropped_around_its_middle():
     image = torch.zeros(3, 30, 90)
     image[:, :, 30:60] = 1
