@@ -244,7 +244,7 @@ CHANGES = [
         ("turn *= 0.75", "turn *= 0.25"),
         ("rate = -math.log(scale) * scale**u", "rate = math.log(scale) * scale**u"),
         ("zoom = zoom % self.levels\n        elif", "pass\n        elif"),
-        ("return min(max(self._free_start(t), 0.0), 1 - self.scale**t)", "return self._free_start(t)"),
+        ("return min(max(self._free_start(t), 0.0), 1 - self.scale**t)", "return min(self._free_start(t), 0.5)"),
     ),
     *_changes(
         "zoom_core/camera.py",

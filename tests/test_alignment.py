@@ -9,7 +9,14 @@ import torch
 
 from benchmarks.plane_waves import PlaneWaves
 from zoom_core import ZoomLevels
-from zoom_core.alignment import PairComparison, align_levels, compare_levels, comparison_picture
+from zoom_core.alignment import (
+    REGISTERED_SIDE,
+    PairComparison,
+    _registered_views,
+    align_levels,
+    compare_levels,
+    comparison_picture,
+)
 
 SIZE = 256
 LEVELS = ZoomLevels.uniform(3)
@@ -183,3 +190,10 @@ def test_pictures_with_nan_are_refused():
     for work in (compare_levels, align_levels):
         with pytest.raises(ValueError, match="images must hold finite numbers, picture 1 holds NaN"):
             work(images, GEOMETRY)
+
+
+def test_what_is_registered_small_has_its_middle_in_the_middle():
+    height, width = 2 * REGISTERED_SIDE, 3 * REGISTERED_SIDE
+    (grey,), pixel = _registered_views(torch.rand(3, height, width))
+    middle = [(grey.shape[1] - 1) / 2, (grey.shape[0] - 1) / 2, 1]
+    np.testing.assert_allclose(pixel @ middle, [(width - 1) / 2, (height - 1) / 2, 1])

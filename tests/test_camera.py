@@ -201,3 +201,10 @@ def test_directions_and_easings_have_their_ends():
         values = [ease(u) for u in np.linspace(0, 1, 101)]
         assert values[0] == pytest.approx(0) and values[-1] == pytest.approx(1)
         assert (np.diff(values) > 0).all()
+
+
+def test_soft_ends_speed_up_over_a_seventh_of_the_way():
+    speed = np.diff([EASINGS["soft ends"](u) for u in np.linspace(0, 1, 1001)])
+    full = speed[500]
+    assert np.allclose(speed[150:850], full, rtol=1e-9)
+    assert speed[0] < 0.01 * full and 0.9 * full < speed[130] < 0.99 * full

@@ -14,7 +14,7 @@ from second_device import GPU, SecondDevice
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack
 from zoom_core.alignment import align_levels, compare_levels, comparison_picture
 from zoom_core.insets import fill_insets
-from zoom_core.path import CameraPath
+from zoom_core.path import CameraPath, _pull, _Segment
 from zoom_core.seams import fuse
 from zoom_core.view import StackRenderer
 
@@ -41,6 +41,14 @@ def test_levels_passed_by_are_let_go_on_the_device(stack, zooms):
         assert len(now) <= 3 and int(min(zoom, COUNT - 1)) in now
         held |= now
     assert held == set(range(COUNT)), "every level was there once"
+
+
+@pytest.mark.parametrize("zoom", [1.2, 2.2])
+def test_levels_of_a_turned_view_stay_on_the_device(stack, zoom):
+    there = StackRenderer(stack, 24, 24, device=OTHER)
+    for angle in (20.0, 45.0):
+        there.render(zoom, roll=angle)
+        assert set(there._composer._levels) == {int(zoom) - 1, int(zoom), int(zoom) + 1}
 
 
 def test_the_second_device_refuses_what_a_gpu_refuses():
@@ -187,6 +195,28 @@ def test_the_aim_at_a_level_lies_between_those_of_its_neighbours(winding):
         assert math.isclose(path.aim(level - 1e-9)[0], path.aim(level)[0], abs_tol=1e-6), "no jump at a level"
     assert math.isclose(path.aim(0)[0], fixed[0]) and math.isclose(path.aim(len(fixed))[0], fixed[-1])
     assert len({round(point, 3) for point in fixed}) == len(fixed)
+
+
+def test_the_aim_turns_without_a_kink(winding):
+    path = CameraPath(winding)
+    for level in range(1, len(winding.insets)):
+        for before, after in ((level - 1e-3, level - 1e-9), (level, level + 1e-3)):
+            assert abs(path.aim(after)[0] - path.aim(before)[0]) < 2e-5
+
+
+def test_turns_are_as_long_as_the_frame_allows():
+    scale, fixed, enter, leave = 0.25, 0.02, 0.6, 0.9
+
+    def leaves_the_frame(turn: float) -> bool:
+        by_enter, by_leave = (_pull(scale, turn, 1.0, entering) for entering in (True, False))
+        whole = 1 - scale
+        cruise = (fixed * whole - enter * by_enter - leave * by_leave) / (whole - by_enter - by_leave)
+        segment = _Segment(scale, fixed, enter, leave, cruise, turn)
+        return any(not -1e-9 <= segment._free_start(t) <= 1 - scale**t + 1e-9 for t in np.linspace(0, 1, 65))
+
+    longest = next(turn for turn in np.linspace(0.5, 0.001, 500) if not leaves_the_frame(turn))
+    assert longest < 0.5
+    assert 0.74 * longest < _Segment.solve(scale, fixed, enter, leave).turn < 1.01 * longest
 
 
 @pytest.fixture(scope="module")

@@ -65,9 +65,23 @@ def test_without_a_ramp_it_fades_in_over_a_25th_of_its_side_or_half_of_the_margi
     np.testing.assert_allclose(weights(zoom, 0.0)[half], smooth(depth / width)[half], atol=1e-3)
 
 
+def test_a_fade_narrower_than_a_pixel_is_the_pixels_coverage():
+    levels = ZoomLevels.uniform(2, ZOOM)
+    layers = torch.stack([torch.zeros(1, SIZE, SIZE), torch.ones(1, SIZE, SIZE)])
+    view = StackRenderer(ZoomStack(layers, levels.resolve(SIZE, SIZE), levels), 20, 20, ramp=0.0).render(0.5)
+    row = view[0, 10].numpy()
+    # The level covers pixels 5 to 14 and fades in over 0.4 of one. What it does not cover shows the level around it, which
+    # holds the same, seen through its own pixels: on either side of the border as much as is missing on the other.
+    first = 1 - (1 - smooth(0.8)) * row[4]
+    assert 0.05 < row[4] < 0.3
+    np.testing.assert_allclose(row[[5, 6, 13, 14, 15]], [first, 1, 1, first, row[4]], atol=1e-5)
+
+
 def test_the_usual_ramp_is_three_tenths_of_a_side():
     levels = ZoomLevels.uniform(2, ZOOM)
     layers = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     stack = ZoomStack(layers, levels.resolve(SIZE, SIZE), levels)
-    usual, said = (StackRenderer(stack, 64, 64, **ramp).render(0.5) for ramp in ({}, {"ramp": 0.3}))
-    assert torch.equal(usual, said)
+    usual, said, other = (
+        StackRenderer(stack, OUTPUT, OUTPUT, **ramp).render(0.5) for ramp in ({}, {"ramp": 0.3}, {"ramp": 0.2})
+    )
+    assert torch.equal(usual, said) and not torch.equal(usual, other)

@@ -113,6 +113,12 @@ def test_speed_follows_its_curve_and_arrives():
     assert speed[39] / speed[0] == pytest.approx(3, rel=0.05) and speed[-1] == pytest.approx(speed[0], rel=0.05)
 
 
+def test_a_frame_is_as_far_as_the_speed_up_to_it_says():
+    """A speed that rises evenly is a way that rises with the square of the time."""
+    path = zooms(Motion(speed=Curve([(0, 0), (1, 1)], smooth=False)))
+    assert np.allclose(path, 4 * np.linspace(0, 1, len(path)) ** 2, atol=1e-9)
+
+
 def test_a_speed_of_zero_rests_and_goes_on():
     path = zooms(Motion(speed=Curve([(0, 1), (0.4, 1), (0.41, 0), (0.6, 0), (0.61, 1), (1, 1)], smooth=False)))
     assert np.ptp(path[34:48]) < 1e-9 and path[-1] == 4 and (np.diff(path) >= 0).all()

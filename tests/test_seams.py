@@ -222,3 +222,11 @@ def on_level_of(seen: list[int]):
         seen.append(torch.get_num_threads())
 
     return on_level
+
+
+def test_pictures_keep_what_they_show_where_only_borders_are_shared():
+    """blend_agreeing leaves them as they are; the borders are the seams' work."""
+    _, images, levels = misfitting()
+    geometry = levels.resolve(SIZE, SIZE)
+    assert torch.equal(blend_agreeing(images, geometry, "border"), images)
+    assert not torch.equal(blend_agreeing(images, geometry, "multi-resolution"), images)
