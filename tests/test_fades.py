@@ -70,8 +70,8 @@ def test_a_fade_narrower_than_a_pixel_is_the_pixels_coverage():
     layers = torch.stack([torch.zeros(1, SIZE, SIZE), torch.ones(1, SIZE, SIZE)])
     view = StackRenderer(ZoomStack(layers, levels.resolve(SIZE, SIZE), levels), 20, 20, ramp=0.0).render(0.5)
     row = view[0, 10].numpy()
-    # The level covers pixels 5 to 14 and fades in over 0.4 of one. What it does not cover shows the level around it, which
-    # holds the same, seen through its own pixels: on either side of the border as much as is missing on the other.
+    # The level covers pixels 5 to 14 and fades in over 0.4 of one. What it does not cover shows the level around it,
+    # which holds the same through its own pixels: beyond the border as much as is missing within.
     first = 1 - (1 - smooth(0.8)) * row[4]
     assert 0.05 < row[4] < 0.3
     np.testing.assert_allclose(row[[5, 6, 13, 14, 15]], [first, 1, 1, first, row[4]], atol=1e-5)

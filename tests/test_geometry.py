@@ -173,8 +173,14 @@ def test_json_round_trip():
         ({"levels": [{}, {}], "geometry": {"height": 8}}, "geometry must hold height, width and insets"),
         ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[1, 2]]}}, "geometry must hold"),
         ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[6, 0, 4, 4]]}}, "inset 0 must lie"),
-        ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[0, 0, 8, 1e-9]]}}, "must be at least 1/"),
-        ({"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[0, 0, 1e-9, 8]]}}, "must be at least 1/"),
+        (
+            {"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[0, 0, 8, 1e-9]]}},
+            "must be at least 1/",
+        ),
+        (
+            {"levels": [{}, {}], "geometry": {"height": 8, "width": 8, "insets": [[0, 0, 1e-9, 8]]}},
+            "must be at least 1/",
+        ),
     ],
 )
 def test_json_that_does_not_fit_is_refused(data, message):
