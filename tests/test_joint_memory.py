@@ -89,8 +89,15 @@ def test_held_levels_are_decoded_before_the_model_is_loaded(sd1, conds, vae, loa
     assert seen[first:] == ["model", "vae", "vae", "vae", "model"]
 
 
-def test_pixel_consistency_reloads_all_that_was_loaded(sd1, conds, vae, control, loads):
+def test_pixel_consistency_reloads_all_that_was_loaded(sd1, conds, vae, control, loads, monkeypatch):
     """The ControlNet too, and with the room that ComfyUI first asked for."""
+    additional = comfy.sampler_helpers.get_additional_models
+
+    def roomy(*args):
+        models, room = additional(*args)
+        return models, room + 2**24
+
+    monkeypatch.setattr(comfy.sampler_helpers, "get_additional_models", roomy)
     apply = nodes.ControlNetApplyAdvanced().apply_controlnet
     pairs = [apply(p, n, control, random(1, 64, 64, 3), 0.5, 0.0, 1.0) for p, n in zip(*conds)]
     controlled = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -177,3 +184,56 @@ def test_levels_are_laid_out_on_the_device_of_the_noise(zoom_stack_pack):
         assert batch["model_conds"]["c_crossattn"].cond.shape == (3, 8, 16)
         assert batch["model_conds"]["c_crossattn"].cond.device.type == "cuda"
         assert strip(noise).device.type == "cuda"
+
+
+def test_noise_to_signal_of_both_kinds_of_models(sd1, model_folder):
+    flow = tiny_models.load("sd3", model_folder)
+    for sigma in (0.1, 0.5, 0.9):
+        assert agreement.noise_to_signal(sd1.get_model_object("model_sampling"), sigma) == pytest.approx(
+            sigma, rel=1e-3
+        )
+        expected = sigma / (1 - sigma)
+        assert agreement.noise_to_signal(flow.get_model_object("model_sampling"), sigma) == pytest.approx(expected)
+
+
+def test_errors_reach_as_far_in_pixels_as_in_latents(sd1):
+    latent, sampling = random(COUNT, 4, 16, 16), sd1.get_model_object("model_sampling")
+    lengths = [
+        Agreement(
+            sampling,
+            LEVELS.resolve(side, side),
+            JointSettings(),
+            torch.tensor([2.0, 1.0, 0.0]),
+            LatentSpace(None, sd1),
+            latent,
+        )._length(1.0)
+        for side in (16, 128)
+    ]
+    assert lengths[0] > 0 and lengths[1] == pytest.approx(8 * lengths[0])
+
+
+def test_partly_kept_levels_hold_inwards_only():
+    reach = agreement._up_to_the_next
+    assert reach(2, [0], 5, False, inwards_only=True) == [3, 4]
+    assert reach(2, [0], 5, False, inwards_only=False) == [1, 3, 4]
+    assert reach(2, [4], 5, True, inwards_only=True) == [3]
+    assert reach(2, [4], 5, True, inwards_only=False) == [0, 1, 3]
+
+
+def test_a_batch_of_conditionings_is_nobodys_own():
+    """Caches are keyed by the id of a conditioning."""
+    entries = [
+        {"uuid": i, "model_conds": {"c": comfy.conds.CONDRegular(torch.full((1, 2), float(i)))}} for i in range(3)
+    ]
+    joined = side_by_side._together(tuple(entries))
+    assert joined["uuid"] not in {0, 1, 2} and joined["model_conds"]["c"].cond.shape == (3, 2)
+
+
+def test_levels_go_in_one_call_only_with_the_cores_own_headroom(sd1, monkeypatch):
+    sd1.model.current_patcher = sd1
+    x = torch.zeros(COUNT, 4, 8, 8)
+    needed = 1.5 * sd1.model.memory_required([COUNT, 4, 8, 8])
+    assert needed > 0
+    for free, expected in ((1.01 * needed, False), (0.99 * needed, True)):
+        monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device, free=free: free)
+        assert side_by_side._too_large(sd1.model, [{"model_conds": {}}], x) == expected
