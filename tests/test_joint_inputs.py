@@ -17,7 +17,7 @@ from joint_runs import CLOSE, PLAIN, TOY_LEVELS, core, core_levels, difference, 
 from zoom_stack_pack.nodes.editing import ZoomLevelMask
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
 from zoom_stack_pack.nodes.images import levels_for, levels_from_images
-from zoom_stack_pack.nodes.layout import level_latents, level_mask
+from zoom_stack_pack.nodes.layout import level_latents, level_mask, resolve
 
 import nodes
 from zoom_core import ZoomLevels, downscale
@@ -236,6 +236,7 @@ def test_iterative_updates_keep_what_is_held(toy, prompts):
         ((3, 0, 8, 8), r"latent_image is empty: it has the shape \(3, 0, 8, 8\)"),
         ((0, 4, 8, 8), "latent_image is empty"),
         ((3, 4, 8, 0), r"latent_image is empty: it has the shape \(3, 4, 8, 0\)"),
+        ((3, 4, 2, 8, 8), "latent_image has 2 frames: joint sampling needs single images"),
     ],
 )
 def test_latents_that_are_no_pictures_are_named(toy, prompts, shape, words):
@@ -243,6 +244,14 @@ def test_latents_that_are_no_pictures_are_named(toy, prompts, shape, words):
         joint(toy, *prompts, torch.zeros(shape))
     with pytest.raises(ValueError, match=words.replace("latent_image", "latent")):
         ZoomLevelMask.execute({"samples": torch.zeros(shape)}, LEVELS, "0")
+
+
+def test_levels_that_were_sampled_keep_their_insets_on_a_finer_grid():
+    """Snapped anew they would lie elsewhere."""
+    levels = ZoomLevels.uniform(2, 3.0)
+    sampled = levels.with_geometry(levels.resolve(16, 16))
+    assert resolve(sampled, torch.zeros(2, 4, 32, 32)) == sampled.geometry.scaled(32, 32)
+    assert resolve(levels, torch.zeros(2, 4, 32, 32)) == levels.resolve(32, 32) != sampled.geometry.scaled(32, 32)
 
 
 def test_levels_as_large_as_each_other_are_named(toy, prompts):

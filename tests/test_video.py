@@ -218,12 +218,21 @@ def test_what_newer_cores_ask_for_is_honoured(make, stack, color_space, matrix):
     with av.open(buffer) as container:
         context = container.streams.video[0].codec_context
         assert context.colorspace == matrix
+        if color_space != "auto":
+            assert context.color_range == 1
         frame = next(container.decode(video=0))
         source = None if color_space == "auto" else matrix
         pixels = frame.reformat(format="rgb24", src_colorspace=source).to_ndarray()
     # Colours have half the resolution in a film: compare means of blocks.
     error = (pixels.astype(float) - StackRenderer(stack, 96, 128).frame(0.0)).reshape(12, 8, 16, 8, 3).mean((1, 3))
     assert np.abs(error).mean() < 2
+
+
+def test_a_file_that_is_there_is_replaced_whole(make, tmp_path):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"an earlier one")
+    make().save_to(str(path))
+    assert len(decode(path)) == 21 and [*tmp_path.iterdir()] == [path]
 
 
 @pytest.mark.parametrize("given", [{"preset": "turbo"}, {"color_space": "purple"}])
