@@ -65,10 +65,12 @@ def write_twins(installation: Installation) -> None:
         _started(installation, base, cpu=True) as server,
         browser.frontend(server.url) as page,
     ):
+        contents = {path: workflows.read(path) for path in workflows.bundled()}
+        graphs = {path: browser.convert(page, content) for path, content in contents.items()}
+        # All of them could be converted: only now do the earlier ones go.
         shutil.rmtree(workflows.TWINS, ignore_errors=True)
-        for path in workflows.bundled():
-            content = workflows.read(path)
-            workflows.write_twin(path, content, browser.convert(page, content))
+        for path, content in contents.items():
+            workflows.write_twin(path, content, graphs[path])
             say(f"Written: {workflows.TWINS / path.name}")
 
 

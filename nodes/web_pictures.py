@@ -6,17 +6,17 @@ import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
 import folder_paths
 import torch
 from comfy_api.v0_0_2 import io, ui
-from PIL import Image
 
 from ..zoom_core.web_levels import level_webp
 
-SIDE = 384
+SIDE, THUMBNAIL_QUALITY = 384, 85
 SUBFOLDER = "zoom_levels"
 # Encoding is WebP's own code, one level a thread.
 WORKERS = 4
@@ -27,16 +27,13 @@ def save_thumbnails(levels: torch.Tensor) -> list[ui.SavedResult]:
 
     levels: [N, 3, H, W] in 0..1.
     """
-    folder = os.path.join(folder_paths.get_temp_directory(), SUBFOLDER)
-    os.makedirs(folder, exist_ok=True)
+    folder = Path(folder_paths.get_temp_directory(), SUBFOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
     run = uuid.uuid4().hex[:12]
     saved = []
     for i, level in enumerate(levels):
-        pixels = (level.clamp(0, 1) * 255).round().to("cpu", torch.uint8).movedim(0, -1).numpy()
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((SIDE, SIDE))
         name = f"{run}_{i:02}.webp"
-        picture.save(os.path.join(folder, name), quality=85)
+        (folder / name).write_bytes(level_webp(level, THUMBNAIL_QUALITY, SIDE))
         saved.append(ui.SavedResult(name, SUBFOLDER, io.FolderType.temp))
     return saved
 
