@@ -38,6 +38,7 @@ from zoom_stack_pack.zoom_core.seams import fuse
 # The judge keeps its classifier in the launcher's cache folder.
 sys.path.append(str(ROOT))
 
+CFG, SAMPLER = 2.5, "dpmpp_2m"  # the templates'
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}
 OPTIONS = {
@@ -45,6 +46,7 @@ OPTIONS = {
     "the paper's mean": PAPER,
     "border (the default)": {},
     "border, one restart": {"restarts": 1},
+    "border, euler, cfg 4": {"sampler_name": "euler", "cfg": 4.0},
     "border, cfg throughout": WHOLE,
     "the paper's mean, cfg throughout": {**PAPER, **WHOLE},
     "naive average": {"blending": "average"},
@@ -59,7 +61,7 @@ def sample(demo, conds, seed: int, steps: int, **changed) -> tuple[torch.Tensor,
     model, _, vae = demo
     positive, negative, levels = conds
     given = dict(
-        model=model, levels=levels, seed=seed, steps=steps, cfg=4.0, sampler_name="euler", scheduler="simple",
+        model=model, levels=levels, seed=seed, steps=steps, cfg=CFG, sampler_name=SAMPLER, scheduler="simple",
         denoise=1.0, blending="border", shared_noise=True, update="joint", consistency="latent", consistency_every=1,
         start_percent=0.0, end_percent=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, vae=vae,
     )  # fmt: skip
@@ -187,7 +189,7 @@ def main() -> None:
     if args.prompts:
         texts = [args.prompts.read_text("utf-8").strip()] * args.worlds
     conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
-    print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {args.steps} steps, cfg 4\n")
+    print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {args.steps} steps of {SAMPLER}, cfg {CFG:g}\n")
     print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     geometry = conds[0][2].resolve(64, 64)
