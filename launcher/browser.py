@@ -37,21 +37,17 @@ def frontend(url: str) -> Iterator[Any]:
         raise WorkflowError(_ADVICE) from error
     if find_browser() is None:
         raise WorkflowError(_ADVICE)
-    with sync_playwright() as driver:
-        try:
-            browser = driver.chromium.launch(executable_path=find_browser(), args=["--disable-gpu", "--no-sandbox"])
-        except Error as error:
-            raise WorkflowError(f"{_ADVICE}\n{error.message.splitlines()[0]}") from error
-        try:
+    settings = {"executable_path": find_browser(), "args": ["--disable-gpu", "--no-sandbox"]}
+    try:
+        with sync_playwright() as driver, driver.chromium.launch(**settings) as browser:
             page = browser.new_page()
             page.set_default_timeout(_PATIENCE)
             page.goto(url, wait_until="domcontentloaded")
             page.wait_for_function("window.app?.graph && window.app.vueAppReady")
             yield page
-        except Error as error:
-            raise WorkflowError(f"ComfyUI's frontend cannot read it: {error.message.splitlines()[0]}") from error
-        finally:
-            browser.close()
+    except Error as error:
+        said = error.message.splitlines()[0]
+        raise WorkflowError(f"ComfyUI's frontend cannot read it: {said}\n{_ADVICE}") from error
 
 
 def convert(page: Any, workflow: Workflow) -> Graph:
