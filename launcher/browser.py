@@ -17,9 +17,9 @@ _CONVERT = """async (workflow) => {
     return (await window.app.graphToPrompt()).output
 }"""
 _ADVICE = (
-    "It is saved as the browser shows it, and only a browser can turn it into what the server takes. Open it in "
-    "ComfyUI, choose File, Export (API), and give that file; or have Chromium or Chrome on the PATH and Playwright in "
-    "ComfyUI's Python (python -m pip install playwright)."
+    "The workflow is saved as the browser shows it, and only a browser can turn it into what the server takes. Open it "
+    "in ComfyUI, choose File, Export (API), and give that file; or have Chromium or Chrome on the PATH and Playwright "
+    "in ComfyUI's Python (python -m pip install playwright)."
 )
 
 
@@ -47,12 +47,12 @@ def frontend(url: str) -> Iterator[Any]:
             yield page
     except Error as error:
         said = error.message.splitlines()[0]
-        raise WorkflowError(f"ComfyUI's frontend cannot read it: {said}\n{_ADVICE}") from error
+        raise WorkflowError(f"ComfyUI's frontend cannot read the workflow: {said}\n{_ADVICE}") from error
 
 
 def convert(page: Any, workflow: Workflow) -> Graph:
     """The API format of a graph-format workflow, made by the frontend that `page` shows."""
     graph = page.evaluate(_CONVERT, copy.deepcopy(workflow))
     if not graph:
-        raise WorkflowError("it has no node that could run")
+        raise WorkflowError("the workflow has no node that could run")
     return graph

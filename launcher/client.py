@@ -214,13 +214,13 @@ class ComfyClient:
             kind, data = event.get("type", ""), event.get("data") or {}
             if data.get("prompt_id", result.prompt_id) != result.prompt_id:
                 continue
+            if kind == "executing" and data.get("node") is None:
+                return  # it is in the history by now
             on_event(kind, data)
             if kind == "executed" and data.get("output"):
                 result.outputs[data["node"]] = data["output"]
             elif kind in ("execution_error", "execution_interrupted"):
                 raise ExecutionFailed(data, graph, interrupted=kind == "execution_interrupted")
-            elif kind == "execution_success":
-                return
         raise ServerGone(f"ComfyUI at {self.url} hung up in the middle of the workflow")
 
 

@@ -23,9 +23,9 @@ _BENCHMARK_EXTRAS = {"batch": ("batch",), "mutation": ("test",), "viewer": ("tes
 def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int:
     """Run what the command line asks for, leaving no process behind; the exit code."""
     _mend_streams()
-    options, rest = parse(arguments)
     processes.install_signal_handlers()
     try:
+        options, rest = parse(arguments)
         if found := os.environ.pop(READY, None):
             return _run(options, rest, Path(found))
         # Mistakes in what was asked for should show before the set-up, which may take minutes.
@@ -74,8 +74,6 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
     if options.command == "demo":
         path = workflow.find(options.workflow)
         content = workflow.read(path)
-        if options.prompts:
-            workflow.read_prompts(options.prompts)
         if options.serve and workflow.is_api(content):
             raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it.")
         writable_folder(options.output, f"--output: expected a folder to write to, got {options.output}")
@@ -154,7 +152,8 @@ def _add_run_options(command: argparse.ArgumentParser, output: Path) -> None:
 
 def _add_demo_options(demo: argparse.ArgumentParser) -> None:
     add = demo.add_argument
-    add("--prompts", type=Path, metavar="FILE", help="prompts, one a line, from the widest view (or JSON)")
+    prompts = "prompts, one a line, from the widest view (or JSON)"
+    add("--prompts", type=lambda text: workflow.read_prompts(Path(text)), metavar="FILE", help=prompts)
     add("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
     add("--port", type=_number("a port", 2**16), default=0, help="the server's (default: a free one)")
 

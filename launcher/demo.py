@@ -19,7 +19,7 @@ from . import browser
 from . import workflow as workflows
 from .cache import cache_folder, read_json, try_lock, write_whole
 from .client import Result, ServerGone
-from .console import Problem, Status, say
+from .console import Status, say
 from .installation import PACK
 from .progress import RunProgress
 from .server import ComfyServer, use_cpu
@@ -44,11 +44,13 @@ def run_demo(options: argparse.Namespace, comfyui: Path) -> None:
     cpu = use_cpu(options.device)
     with _started(comfyui, path.parent / "input", cpu=cpu, saves=options.output, port=options.port) as server:
         if options.seed is not None or options.prompts or not options.serve:
-            graph = graph or _convert(server, path.name, content)
+            if not graph:
+                with Status(f"Reading {path.name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
+                    graph = browser.convert(page, content)
             if options.seed is not None:
                 workflows.set_seed(graph, layout, options.seed)
             if options.prompts:
-                workflows.set_prompts(graph, layout, workflows.read_prompts(options.prompts))
+                workflows.set_prompts(graph, layout, options.prompts)
         if options.serve:
             _serve(server, path.stem, layout)
         else:
@@ -89,21 +91,11 @@ def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServe
             server.stop()
 
 
-def _convert(server: ComfyServer, name: str, content: workflows.Workflow) -> workflows.Graph:
-    try:
-        with Status(f"Reading {name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
-            return browser.convert(page, content)
-    except workflows.WorkflowError as error:
-        raise Problem(f"The workflow {name} cannot be queued from here. {error}") from error
-
-
 def _prepare_browser(base: Path) -> None:
     """Let the browser open on the workflow and show previews, unless a person has set it otherwise there."""
     path = base / "user" / "default" / "comfy.settings.json"
-    kept = read_json(path)
-    if not _SETTINGS.keys() <= kept.keys():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _SETTINGS | kept)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, _SETTINGS | read_json(path))
     pack = base / "custom_nodes" / _TEMPLATE_PACK
     (pack / "workflows").mkdir(parents=True, exist_ok=True)
     (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")

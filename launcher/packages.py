@@ -15,6 +15,9 @@ from .cache import VARIABLE
 from .console import Problem, Status
 
 _TAIL_LINES = 12
+_DETAILS = re.compile(
+    r"-\d\S*|[=<>~!]=\S*| \(from .*"
+)  # of what pip collects or downloads: versions, platforms, reasons
 
 # What pip says, and what that means for the person. The first that matches is told.
 _OFFLINE = (
@@ -42,40 +45,40 @@ _EXPLANATIONS = {
 }
 
 
-def pip(python: Path, cache: Path, status: Status, *arguments: str | Path) -> None:
-    """Run pip of one Python, with its log and its temporary files in the cache; Problem when it fails."""
+def pip(title: str, python: Path, cache: Path, *arguments: str | Path) -> None:
+    """Run pip of one Python, with its log and its temporary files in the cache; see `run_logged`."""
     scratch = cache / "scratch"
     scratch.mkdir(exist_ok=True)
     # Wheels are unpacked in the temporary folder, which is often too small for torch.
     environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)), "PYTHONPATH": ""}
     environment |= {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
-    command = [python, "-m", "pip", *arguments]
-    run_logged(command, cache / "setup-pip.log", status, "Installing packages failed.", environment)
+    run_logged(title, [python, "-m", "pip", *arguments], cache / "setup-pip.log", environment)
 
 
 def run_logged(
-    command: Sequence[str | Path],
-    log_path: Path,
-    status: Status,
-    failure: str,
-    environment: Mapping[str, str] | None = None,
+    title: str, command: Sequence[str | Path], log_path: Path, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Run a command with its output in a file and its last line in the status.
+    """Run a command with its output in a file and its last line in a status line.
 
-    Where it fails: Problem with `failure`, what that means and the end of its output.
+    Where it fails: Problem with what that means and the end of its output.
     """
     # The file is polled instead of a pipe read, because a blocked read cannot be interrupted on Windows.
     with open(log_path, "wb") as log:
         process = processes.spawn(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
     try:
-        while process.poll() is None:
-            time.sleep(0.2)
-            last = "".join(log_path.read_text("utf-8", "replace").splitlines()[-1:]).strip()
-            status.show(last, topic=last.partition(" ")[0])
+        with Status(title) as status:
+            while process.poll() is None:
+                time.sleep(0.2)
+                last = "".join(log_path.read_text("utf-8", "replace").splitlines()[-1:]).strip()
+                status.show(_DETAILS.sub("", last), topic=last.partition(" ")[0])
+            if process.returncode:
+                raise Problem(_explain(title, log_path))
     finally:
         processes.stop(process)
-    if process.returncode:
-        said = log_path.read_text("utf-8", "replace")
-        meaning = next((text for pattern, text in _EXPLANATIONS.items() if re.search(pattern, said)), "")
-        tail = "\n".join("    " + line for line in said.splitlines()[-_TAIL_LINES:])
-        raise Problem(f"{failure}\n{meaning}\n{tail}\nThe whole log: {log_path}")
+
+
+def _explain(title: str, log_path: Path) -> str:
+    said = log_path.read_text("utf-8", "replace")
+    meaning = next((text for pattern, text in _EXPLANATIONS.items() if re.search(pattern, said)), "")
+    tail = "\n".join("    " + line for line in said.splitlines()[-_TAIL_LINES:])
+    return f"{title} failed.\n{meaning}\n{tail}\nThe whole log: {log_path}"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -105,7 +106,6 @@ def stop_all() -> None:
 def wait(process: subprocess.Popen) -> int:
     """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too; its exit code."""
     while process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
+        time.sleep(0.1)
     stop(process)
     return process.returncode

@@ -23,7 +23,7 @@ class RunProgress:
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "execution_cached":
             self._done |= self._titles.keys() & set(data.get("nodes") or [])
-        elif kind == "executing" and data.get("node") is not None:
+        elif kind == "executing":
             self._done |= self._titles.keys() & {self._current}
             self._current = str(data.get("display_node") or data["node"])
             self._done.discard(self._current)

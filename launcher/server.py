@@ -23,7 +23,7 @@ _PATIENCE = 600  # seconds until it has to answer
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@dataclass
+@dataclass(eq=False)
 class ComfyServer:
     """ComfyUI at `comfyui`, run by `python`, keeping all it writes below `base`.
 
