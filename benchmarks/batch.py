@@ -28,7 +28,6 @@ from launcher import workflow as workflows  # noqa: E402
 from launcher.batch import engine, film, results  # noqa: E402
 from launcher.batch.jobs import Job  # noqa: E402
 from launcher.client import Graph  # noqa: E402
-from launcher.installation import Installation  # noqa: E402
 from launcher.server import ComfyServer  # noqa: E402
 
 ROUNDS, SMALL, KILLED, PARTS = 5, 200, 2, 2
@@ -183,8 +182,7 @@ def main() -> None:
     comfyui = Path(os.environ["COMFYUI_PATH"])
     with tempfile.TemporaryDirectory(prefix="zoom-stack-bench-") as name:
         folder = Path(name)
-        installation = Installation(comfyui, Path(sys.executable), folder)
-        workers = engine.worker_environments(installation.as_text(), folder, cpu=True, gpus=0, workers=2)
+        workers = engine.worker_environments(comfyui, folder, cpu=True, gpus=0, workers=2)
         if only in (None, "killed"):
             (folder / "killed").mkdir()
             killed(engine.Place(workers=workers), folder / "killed")

@@ -17,9 +17,9 @@ _CONVERT = """async (workflow) => {
     return (await window.app.graphToPrompt()).output
 }"""
 _ADVICE = (
-    "It is saved as the browser shows it, and only a browser can turn it into what the server takes. Open it in "
-    "ComfyUI, choose File, Export (API), and give that file; or have Chromium or Chrome on the PATH and Playwright in "
-    "ComfyUI's Python (python -m pip install playwright)."
+    "The workflow is saved as the browser shows it, and only a browser can turn it into what the server takes. Open it "
+    "in ComfyUI, choose File, Export (API), and give that file; or have Chromium or Chrome on the PATH and Playwright "
+    "in ComfyUI's Python (python -m pip install playwright)."
 )
 
 
@@ -37,26 +37,22 @@ def frontend(url: str) -> Iterator[Any]:
         raise WorkflowError(_ADVICE) from error
     if find_browser() is None:
         raise WorkflowError(_ADVICE)
-    with sync_playwright() as driver:
-        try:
-            browser = driver.chromium.launch(executable_path=find_browser(), args=["--disable-gpu", "--no-sandbox"])
-        except Error as error:
-            raise WorkflowError(f"{_ADVICE}\n{error.message.splitlines()[0]}") from error
-        try:
+    settings = {"executable_path": find_browser(), "args": ["--disable-gpu", "--no-sandbox"]}
+    try:
+        with sync_playwright() as driver, driver.chromium.launch(**settings) as browser:
             page = browser.new_page()
             page.set_default_timeout(_PATIENCE)
             page.goto(url, wait_until="domcontentloaded")
             page.wait_for_function("window.app?.graph && window.app.vueAppReady")
             yield page
-        except Error as error:
-            raise WorkflowError(f"ComfyUI's frontend cannot read it: {error.message.splitlines()[0]}") from error
-        finally:
-            browser.close()
+    except Error as error:
+        said = error.message.splitlines()[0]
+        raise WorkflowError(f"ComfyUI's frontend cannot read the workflow: {said}\n{_ADVICE}") from error
 
 
 def convert(page: Any, workflow: Workflow) -> Graph:
     """The API format of a graph-format workflow, made by the frontend that `page` shows."""
     graph = page.evaluate(_CONVERT, copy.deepcopy(workflow))
     if not graph:
-        raise WorkflowError("it has no node that could run")
+        raise WorkflowError("the workflow has no node that could run")
     return graph

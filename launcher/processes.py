@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+_PR_SET_PDEATHSIG = 1
 _children: list[subprocess.Popen] = []
 _shields = 0
 _pending: int | None = None
@@ -54,20 +58,13 @@ def shielded() -> Iterator[None]:
         raise Stopped(signum)
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux, a function for the child that has the kernel kill it when we are killed without warning."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc, parent = ctypes.CDLL(None), os.getpid()
-    pr_set_pdeathsig = 1
-
-    def in_child() -> None:
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+def _die_with(parent: int) -> None:
+    """In a new child, on Linux: have the kernel kill it when its parent is killed without warning."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             # It died before the kernel knew that we care.
             os._exit(1)
-
-    return in_child
 
 
 def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
@@ -75,7 +72,7 @@ def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
     if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     else:
-        options.update(start_new_session=True, preexec_fn=_die_with_parent())
+        options.update(start_new_session=True, preexec_fn=partial(_die_with, os.getpid()))
     with shielded():
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, **options)
         _children.append(process)
@@ -109,7 +106,6 @@ def stop_all() -> None:
 def wait(process: subprocess.Popen) -> int:
     """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too; its exit code."""
     while process.poll() is None:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
+        time.sleep(0.1)
     stop(process)
     return process.returncode

@@ -19,30 +19,23 @@ class RunProgress:
         self._status = status
         self._done: set[str] = set()
         self._current = ""
-        self._fraction = 0.0
 
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "execution_cached":
-            self._done.update(self._titles.keys() & set(data.get("nodes") or []))
-        elif kind == "executing" and data.get("node") is not None:
-            self._enter(str(data.get("display_node") or data["node"]))
+            self._done |= self._titles.keys() & set(data.get("nodes") or [])
+        elif kind == "executing":
+            self._done |= self._titles.keys() & {self._current}
+            self._current = str(data.get("display_node") or data["node"])
+            self._done.discard(self._current)
+            self._show()
         elif kind == "progress" and data.get("max"):
-            self._fraction = data["value"] / data["max"]
-            self._show(f"{data['value']:g} of {data['max']:g}")
+            self._show(data["value"] / data["max"], f"{data['value']:g} of {data['max']:g}")
         elif kind == "execution_success":
             self._done.update(self._titles)
             self._current = ""
             self._show(topic="end")
 
-    def _enter(self, node_id: str) -> None:
-        if self._current in self._titles and node_id != self._current:
-            self._done.add(self._current)
-        self._current, self._fraction = node_id, 0.0
-        self._show()
-
-    def _show(self, steps: str = "", topic: str = "") -> None:
-        finished = len(self._done) + (self._fraction if self._current not in self._done else 0)
-        title = self._titles.get(self._current, "")
-        count = len(self._titles)
-        text = f"{bar(finished / max(1, count))} {len(self._done)}/{count} nodes  {title}  {steps}"
-        self._status.show(text, topic or f"node {self._current}")
+    def _show(self, fraction: float = 0.0, steps: str = "", topic: str = "") -> None:
+        done, count = len(self._done), len(self._titles)
+        text = f"{bar((done + fraction) / max(1, count))} {done}/{count} nodes"
+        self._status.show(f"{text}  {self._titles.get(self._current, '')}  {steps}", topic or f"node {self._current}")

@@ -10,44 +10,46 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import processes
-from .client import ComfyClient, ServerGone
+from .client import ComfyClient
 from .console import Problem
 
 PACK_NAME = "zoom-stack"
 _TAIL_LINES = 30
 _PATIENCE = 600  # seconds until it has to answer
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-_WANTED_FLAGS = ("--disable-api-nodes", "--disable-auto-launch")
 
 
+@dataclass(eq=False)
 class ComfyServer:
     """ComfyUI at `comfyui`, run by `python`, keeping all it writes below `base`.
 
     Use it as a context manager, or call `start` and `stop`. Problem where it does not come up.
     """
 
-    def __init__(
-        self,
-        comfyui: Path,
-        python: str | Path,
-        base: Path,
-        pack: Path,
-        *,
-        cpu: bool = False,
-        output: Path | None = None,
-        models: Path | None = None,
-        port: int = 0,
-        arguments: Sequence[str] = (),
-    ) -> None:
-        self.comfyui, self.python, self.base, self.pack = comfyui, python, base, pack
-        self.cpu, self.models, self.arguments = cpu, models, arguments
-        self.output = output or base / "output"
-        self.log_path = base / "server.log"
-        self.port = port  # 0: a free one
-        self._process: subprocess.Popen | None = None
+    comfyui: Path
+    python: str | Path
+    base: Path
+    pack: Path
+    cpu: bool = False
+    saves: Path | None = None  # where its output goes, if not below `base`
+    models: Path | None = None
+    port: int = 0  # 0: a free one
+    arguments: Sequence[str] = ()
+    _process: subprocess.Popen | None = None
+
+    @property
+    def output(self) -> Path:
+        """The folder of what it saves."""
+        return self.saves or self.base / "output"
+
+    @property
+    def log_path(self) -> Path:
+        """The file with all that it prints."""
+        return self.base / "server.log"
 
     @property
     def url(self) -> str:
@@ -57,7 +59,7 @@ class ComfyServer:
     @property
     def client(self) -> ComfyClient:
         """A new client of this server."""
-        return ComfyClient("127.0.0.1", self.port)
+        return ComfyClient(self.url)
 
     @property
     def pid(self) -> int | None:
@@ -85,7 +87,7 @@ class ComfyServer:
             )
         deadline = time.monotonic() + _PATIENCE
         try:
-            while not self._answers():
+            while not self.client.answers():
                 if self._process.poll() is not None:
                     raise self.problem(f"ComfyUI stopped while starting (exit code {self._process.returncode}).")
                 if time.monotonic() > deadline:
@@ -104,8 +106,6 @@ class ComfyServer:
 
     def log_tail(self, lines: int = _TAIL_LINES) -> str:
         """The last lines of the server's log."""
-        if not self.log_path.exists():
-            return ""
         text = _COLORS.sub("", self.log_path.read_text("utf-8", "replace"))
         return "\n".join(text.splitlines()[-lines:])
 
@@ -114,33 +114,35 @@ class ComfyServer:
         return Problem(f"{what} The end of its log:\n{self.log_tail()}\nThe whole log: {self.log_path}")
 
     def _command(self) -> list[str | Path]:
-        # Flags came and went between versions; an installed ComfyUI may know only some of these.
-        known = (self.comfyui / "comfy" / "cli_args.py").read_text("utf-8", "replace")
-        command = [self.python, self.comfyui / "main.py", "--listen", "127.0.0.1", "--port", str(self.port)]
+        command = [self.python, self.comfyui / "main.py", "--disable-api-nodes", "--disable-auto-launch"]
+        command += ["--listen", "127.0.0.1", "--port", str(self.port)]
         command += ["--base-directory", self.base, "--output-directory", self.output]
-        if '"--database-url"' in known:
-            command += ["--database-url", f"sqlite:///{(self.base / 'user' / 'comfyui.db').as_posix()}"]
-        command += [flag for flag in _WANTED_FLAGS if f'"{flag}"' in known]
+        command += ["--database-url", f"sqlite:///{(self.base / 'user' / 'comfyui.db').as_posix()}"]
         if self.models is not None:
             command += ["--extra-model-paths-config", self._model_paths(self.models)]
-        if self.cpu:
-            command.append("--cpu")
-        return [*command, *self.arguments]
+        return [*command, *(["--cpu"] if self.cpu else []), *self.arguments]
 
     def _model_paths(self, models: Path) -> Path:
         """A file that lends the server the model folders of `models` for reading."""
-        folders = sorted(path for path in models.iterdir() if path.is_dir())
+        folders = sorted(path for path in models.glob("*") if path.is_dir())
         # JSON is YAML, and spares us a YAML writer.
         content = {"installed": {folder.name: str(folder) for folder in folders}}
         path = self.base / "model_paths.yaml"
         path.write_text(json.dumps(content), "utf-8")
         return path
 
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.get("/system_stats", timeout=5))
-        except (ServerGone, RuntimeError, ValueError):
-            return False
+
+def use_cpu(device: str) -> bool:
+    """Whether ComfyUI has to be told that there is no GPU; `device` is cpu, gpu or auto."""
+    if device != "auto":
+        return device == "cpu"
+    # Looked up before asking torch, which takes seconds to import. /dev/dxg: a GPU under WSL, /dev/kfd: an AMD one.
+    driver = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
+    if sys.platform != "win32" and not driver:
+        return True
+    code = "import torch; print(torch.cuda.is_available())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return done.stdout.strip() != "True"
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ STALE = "the API twin is missing or older than its workflow: run `python run.py 
 Workflow = dict[str, Any]
 Graph = dict[str, dict[str, Any]]
 
-_AFTER_GENERATE = {"fixed", "increment", "decrement", "randomize", "increment-wrap"}
+_AFTER_GENERATE = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 
 
 class WorkflowError(Problem):
@@ -37,6 +38,9 @@ def read(path: Path) -> Workflow:
     """Read a workflow file of either format; WorkflowError when it is none."""
     try:
         data = json.loads(path.read_text("utf-8-sig"))
+        _need(is_api(data) or is_graph(data), "its JSON is neither graph nor API format")
+        check = _check_api if is_api(data) else _check_graph
+        check(data)
     except OSError as error:
         raise WorkflowError(f"cannot read the workflow {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -44,19 +48,9 @@ def read(path: Path) -> Workflow:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise WorkflowError(f"{path.name} is not JSON: {error.msg} in {where}") from error
-    except RecursionError as error:
-        raise WorkflowError(f"{path.name} is not a ComfyUI workflow: its JSON is nested too deeply") from error
-    except ValueError as error:  # a number of thousands of digits
-        raise WorkflowError(f"{path.name} is not a ComfyUI workflow: {error}") from error
-    try:
-        if is_api(data):
-            _check_api(data)
-        elif is_graph(data):
-            _check_graph(data)
-        else:
-            raise WorkflowError("neither graph nor API format")
-    except WorkflowError as error:
-        raise WorkflowError(f"{path.name} is JSON, but not a ComfyUI workflow: {error}") from error
+    except (RecursionError, ValueError, WorkflowError) as error:  # ValueError: a number of thousands of digits
+        why = "its JSON is nested too deeply" if isinstance(error, RecursionError) else error
+        raise WorkflowError(f"{path.name} is not a ComfyUI workflow: {why}") from error
     return data
 
 
@@ -86,20 +80,21 @@ def is_graph(data: Any) -> bool:
     return isinstance(data, dict) and isinstance(data.get("nodes"), list)
 
 
+def _need(found: bool, complaint: str) -> None:
+    if not found:
+        raise WorkflowError(complaint)
+
+
 def _check_api(data: Graph) -> None:
     for key, node in data.items():
-        if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
-            raise WorkflowError(f"node {key} has no class_type")
-        if not isinstance(node.get("inputs"), dict):
-            raise WorkflowError(f"node {key} ({node['class_type']}) has no inputs")
-        if not isinstance(node.setdefault("_meta", {}), dict):
-            raise WorkflowError(f"node {key} ({node['class_type']}) has a _meta that is no object")
+        _need(isinstance(node, dict) and isinstance(node.get("class_type"), str), f"node {key} has no class_type")
+        where = f"node {key} ({node['class_type']})"
+        _need(isinstance(node.get("inputs"), dict), f"{where} has no inputs")
+        _need(isinstance(node.setdefault("_meta", {}), dict), f"{where} has a _meta that is no object")
         for name, value in node["inputs"].items():
-            if isinstance(value, list) and not _is_link(value, data):
-                raise WorkflowError(
-                    f"input {name} of node {key} ({node['class_type']}) should be a value, or a link [node, output] "
-                    f"to a node of this file; got {json.dumps(value)[:100]}"
-                )
+            expected = f"input {name} of {where} should be a value, or a link [node, output] to a node of this file"
+            is_link = isinstance(value, list) and _is_link(value, data)
+            _need(is_link or not isinstance(value, list), f"{expected}; got {json.dumps(value)[:100]}")
 
 
 def _is_link(value: list[Any], data: Graph) -> bool:
@@ -109,14 +104,12 @@ def _is_link(value: list[Any], data: Graph) -> bool:
 
 
 def _check_graph(data: Workflow) -> None:
-    if not isinstance(data.get("links", []), list):
-        raise WorkflowError("its links are no list")
+    _need(isinstance(data.get("links", []), list), "its links are no list")
     for number, node in enumerate(data["nodes"]):
-        named = isinstance(node, dict) and isinstance(node.get("type"), str)
-        if not named or not isinstance(node.get("id"), (int, str)):
-            raise WorkflowError(f"entry {number} of its nodes has no id and type")
-        if not isinstance(node.get("widgets_values") or [], (list, dict)):
-            raise WorkflowError(f"the widgets_values of node {node['id']} ({node['type']}) are no list")
+        named = isinstance(node, dict) and isinstance(node.get("type"), str) and isinstance(node.get("id"), (int, str))
+        _need(named, f"entry {number} of its nodes has no id and type")
+        listed = isinstance(node.get("widgets_values") or [], (list, dict))
+        _need(listed, f"the widgets_values of node {node['id']} ({node['type']}) are no list")
 
 
 def find(name: str) -> Path:
@@ -124,11 +117,9 @@ def find(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
-    wanted = name.removesuffix(".json")
     for known in bundled():
         # "text-to-zoom" is 02-text-to-zoom-with-the-demo-model: numbers and descriptions are for the Templates browser.
-        number, _, words = known.stem.partition("-")
-        if known.stem == wanted or (number.isdigit() and f"{words}-".startswith(f"{wanted}-")):
+        if re.match(rf"(\d+-)?{re.escape(name.removesuffix('.json'))}(-|$)", known.stem):
             return known
     names = ", ".join(known.stem for known in bundled()) or "none"
     raise WorkflowError(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {names}.")
@@ -175,11 +166,7 @@ def _digest(workflow: Workflow) -> str:
 def set_seed(graph: Graph, layout: Workflow | None, seed: int) -> None:
     """Give every seed of an API graph this value, and fix it in the layout that is saved with the results."""
     for key, name in set(_seeds(graph)):
-        inputs = graph[key]["inputs"]
-        old, inputs[name] = inputs[name], seed
-        for drawn in (layout or {}).get("nodes", []):
-            if str(drawn["id"]) == key or _feeds_seeds(drawn):
-                _replace(drawn, name, old, seed)
+        _set_input(graph, layout, key, name, seed)
 
 
 def _seeds(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -199,18 +186,20 @@ def _is_seed(name: str) -> bool:
 
 def set_prompts(graph: Graph, layout: Workflow | None, text: str) -> None:
     """Put `text` into the zoom prompt lists of an API graph and its layout; WorkflowError when there is none."""
-    changed = 0
-    for key, node in graph.items():
-        old = node["inputs"].get(PROMPT_INPUT)
-        if node["class_type"] != PROMPT_NODE or isinstance(old, list):
-            continue
-        node["inputs"][PROMPT_INPUT] = text
-        changed += 1
-        for drawn in (layout or {}).get("nodes", []):
-            if str(drawn["id"]) == key:
-                _replace(drawn, PROMPT_INPUT, old, text)
-    if not changed:
-        raise WorkflowError(f"the workflow has no {PROMPT_NODE} node with a text of its own to put the prompts into")
+    lists = {key: node["inputs"].get(PROMPT_INPUT) for key, node in graph.items() if node["class_type"] == PROMPT_NODE}
+    own = [key for key, old in lists.items() if not isinstance(old, list)]
+    _need(bool(own), f"the workflow has no {PROMPT_NODE} node with a text of its own to put the prompts into")
+    for key in own:
+        _set_input(graph, layout, key, PROMPT_INPUT, text)
+
+
+def _set_input(graph: Graph, layout: Workflow | None, key: str, name: str, value: Any) -> None:
+    """Give one input of an API graph its value, in the layout too."""
+    inputs = graph[key]["inputs"]
+    old, inputs[name] = inputs.get(name), value
+    for drawn in (layout or {}).get("nodes", []):
+        if str(drawn["id"]) == key or _feeds_seeds(drawn):
+            _replace(drawn, name, old, value)
 
 
 def _replace(drawn: dict[str, Any], name: str, old: Any, new: Any) -> None:

@@ -18,7 +18,7 @@ import pytest
 import comfyui_support
 from launcher.cache import VARIABLE, cache_folder, need_room, read_json, write_whole
 from launcher.console import Problem
-from launcher.installation import PACK, SOURCES, check_comfyui, unpack
+from launcher.installation import PACK, SOURCES, check_comfyui
 
 # Builds without any other package, and waits for ever when told to: the moment to be killed in.
 BACKEND = """
@@ -224,30 +224,6 @@ def test_an_environment_whose_python_is_gone_is_made_again(world):
     python = Path(ready_python(world.run()))
     python.unlink()
     assert Path(ready_python(world.run())).exists()
-
-
-def test_unpacking_takes_plain_files_below_the_folder_only(tmp_path):
-    archive = tmp_path / "a.tar"
-    with tarfile.open(archive, "w") as tar:
-        for name in ("top/in/file.txt", "top/in/deep/file.txt", "top/out.txt"):
-            info = tarfile.TarInfo(name)
-            info.size = 2
-            tar.addfile(info, io.BytesIO(b"ok"))
-        link = tarfile.TarInfo("top/in/link")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hosts"
-        tar.addfile(link)
-    unpack(archive, "top/in", tmp_path / "target")
-    files = {
-        path.relative_to(tmp_path / "target").as_posix() for path in (tmp_path / "target").rglob("*") if path.is_file()
-    }
-    assert files == {"file.txt", "deep/file.txt"}
-
-    with tarfile.open(archive, "w") as tar:
-        info = tarfile.TarInfo("top/in/../../../escaped.txt")
-        tar.addfile(info, io.BytesIO(b""))
-    with pytest.raises(Problem, match="outside its folder"):
-        unpack(archive, "top/in", tmp_path / "target")
-    assert not (tmp_path.parent / "escaped.txt").exists()
 
 
 def test_a_full_disk_is_noticed_before_anything_is_downloaded(tmp_path):

@@ -29,7 +29,7 @@ from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 from distributed.security import Security
 
-from ..client import ComfyClient, ServerGone
+from ..client import ComfyClient
 from ..console import Problem, say
 from ..installation import PACK
 from ..workflow import read_text
@@ -77,15 +77,8 @@ def read_servers(path: Path) -> tuple[str, ...]:
 def answering(servers: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the servers that answer now; says which are left out. Problem where none answers."""
 
-    def answers(server: str) -> bool:
-        address = urlsplit(server)
-        try:
-            return bool(ComfyClient(address.hostname or "", address.port or 80).get("/system_stats", timeout=10))
-        except (ServerGone, RuntimeError, ValueError):
-            return False
-
     with ThreadPoolExecutor(len(servers)) as pool:
-        found = dict(zip(servers, pool.map(answers, servers)))
+        found = dict(zip(servers, pool.map(lambda server: ComfyClient(server).answers(timeout=10), servers)))
     for server in servers:
         if not found[server]:
             say(f"No ComfyUI answers at {server}; left out.")
@@ -94,9 +87,9 @@ def answering(servers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(server for server in servers if found[server])
 
 
-def worker_environments(installation: dict[str, str], folder: Path, cpu: bool, gpus: int, workers: int | None):
+def worker_environments(comfyui: Path, folder: Path, cpu: bool, gpus: int, workers: int | None):
     """The environments of this machine's workers: one a GPU, or one; `workers` says otherwise."""
-    text = json.dumps({"installation": installation, "folder": str(folder), "cpu": cpu})
+    text = json.dumps({"comfyui": str(comfyui), "folder": str(folder), "cpu": cpu})
     count = workers or max(1, gpus)
     # A server that is named in our own environment is none of theirs.
     return tuple(

@@ -10,19 +10,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ..cache import cache_folder
 from ..console import Status, bar, say
-from ..installation import Installation
+from ..server import use_cpu
 from .engine import Place, answering, connect, read_servers, run_jobs, wait_for_first, worker_environments
 from .film import can_be_cut, parts_for
 from .jobs import Job, read_jobs
 from .results import clear_up, finished, folders, publish, write_report
 
 
-def run_batch(options: argparse.Namespace, installation: Installation) -> int:
+def run_batch(options: argparse.Namespace, comfyui: Path) -> int:
     """Run all jobs that are not finished yet; 1 when any failed."""
     jobs = read_jobs(options.jobs, options.workflow, options.seed)
     clear_up(options.output)
-    with tempfile.TemporaryDirectory(prefix="batch-", dir=installation.cache, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="batch-", dir=cache_folder(), ignore_cleanup_errors=True) as folder:
         known = folders(options.output)
         rows = {
             job.id: {**finished(options.output, job, known), "id": job.id, "status": "finished before"} for job in jobs
@@ -32,7 +33,7 @@ def run_batch(options: argparse.Namespace, installation: Installation) -> int:
             say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished or asked for twice; left alone.")
         try:
             if todo:
-                place = _place(options, installation, Path(folder), list(todo.values()))
+                place = _place(options, comfyui, Path(folder), list(todo.values()))
                 _run(place, list(todo.values()), options, rows)
         finally:
             _complete(rows, jobs)
@@ -44,14 +45,14 @@ def run_batch(options: argparse.Namespace, installation: Installation) -> int:
     return 1 if failed else 0
 
 
-def _place(options: argparse.Namespace, installation: Installation, folder: Path, jobs: list[Job]) -> Place:
+def _place(options: argparse.Namespace, comfyui: Path, folder: Path, jobs: list[Job]) -> Place:
     if options.scheduler:
         return Place(scheduler=options.scheduler)
     if options.servers:
         return Place(servers=answering(read_servers(options.servers)), listen=options.listen)
-    cpu = installation.use_cpu(options.device)
+    cpu = use_cpu(options.device)
     gpus = 0 if cpu else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    environments = worker_environments(installation.as_text(), folder, cpu, gpus, options.workers)
+    environments = worker_environments(comfyui, folder, cpu, gpus, options.workers)
     # Where films are rendered in parts, more workers than jobs have something to do.
     parts = options.segments or parts_for(len(jobs), len(environments), _cores())
     whole = parts == 1 or not any(map(can_be_cut, jobs))

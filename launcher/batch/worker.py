@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ..client import ComfyClient, ExecutionFailed, Graph, PromptRefused, ServerGone
-from ..installation import PACK, Installation
+from ..installation import PACK
 from ..server import ComfyServer
 
 SERVER = "ZOOM_STACK_SERVER"  # a server that is running: http://host:port
@@ -64,7 +65,7 @@ def run_job(graph: Graph, inputs: dict[str, bytes], digest: str) -> Outcome:
             outcome = _run(client, graph, inputs, digest)
         except JOB_ERRORS as error:
             outcome = failed(error)
-    outcome.seconds, outcome.server = time.monotonic() - started, f"{client.host}:{client.port}"
+    outcome.seconds, outcome.server = time.monotonic() - started, urlsplit(client.url).netloc
     return outcome
 
 
@@ -100,7 +101,7 @@ def put_input(client: ComfyClient, name: str, content: bytes) -> None:
     Raises TooLarge where the server does not take so much.
     """
     digest = hashlib.sha256(content).hexdigest()
-    if _sent(client.port).get(name) == digest:
+    if _sent(client.url).get(name) == digest:
         return
     if not os.environ.get(SERVER):
         # Our own server's folder is at hand: a stack of gigabytes need not go through HTTP.
@@ -109,13 +110,13 @@ def put_input(client: ComfyClient, name: str, content: bytes) -> None:
         part.replace(part.with_name(name))
     else:
         _upload(client, name, content)
-    _sent(client.port)[name] = digest
+    _sent(client.url)[name] = digest
 
 
 def _upload(client: ComfyClient, name: str, content: bytes) -> None:
     form = aiohttp.FormData({"overwrite": "true"})
     form.add_field("image", content, filename=name)
-    status, answer = client.request("POST", "/upload/image", form, timeout=600)
+    status, answer = client.request("POST", "/upload/image", timeout=600, data=form)
     if status == 413:
         raise TooLarge(
             f"the server takes no file as large as {name}, {len(content) / 2**20:.0f} MiB: start it with "
@@ -126,7 +127,7 @@ def _upload(client: ComfyClient, name: str, content: bytes) -> None:
 
 
 @cache
-def _sent(port: int) -> dict[str, str]:
+def _sent(url: str) -> dict[str, str]:
     """What is in the input folder of a server of ours: name -> content's hash."""
     return {}
 
@@ -135,8 +136,7 @@ def _sent(port: int) -> dict[str, str]:
 def this_server() -> Iterator[ComfyClient]:
     """A client of this worker's server, which is running then; one that is lost on the way is not used again."""
     if os.environ.get(SERVER):
-        address = urlsplit(os.environ[SERVER])
-        client = ComfyClient(address.hostname or "127.0.0.1", address.port or 8188)
+        client = ComfyClient(os.environ[SERVER].rstrip("/"))
         _wait_for(client)
     else:
         client = _server().client
@@ -144,20 +144,20 @@ def this_server() -> Iterator[ComfyClient]:
         yield client
     except ServerGone:
         _server.cache_clear()
-        _sent(client.port).clear()
-        _answered(client.port)[:] = [False]
+        _sent(client.url).clear()
+        _answered(client.url)[:] = [False]
         raise
 
 
 def _wait_for(client: ComfyClient) -> None:
     """Wait for a server of someone else's that is starting, or was lost; one that answered last is not asked."""
-    if _answered(client.port) == [True]:
+    if _answered(client.url) == [True]:
         return
-    deadline = time.monotonic() + (_PATIENCE if _answered(client.port) else _FIRST_PATIENCE)
+    deadline = time.monotonic() + (_PATIENCE if _answered(client.url) else _FIRST_PATIENCE)
     while True:
         try:
             client.get("/system_stats", timeout=10)
-            _answered(client.port)[:] = [True]
+            _answered(client.url)[:] = [True]
             return
         except (ServerGone, RuntimeError):
             if time.monotonic() > deadline:
@@ -166,7 +166,7 @@ def _wait_for(client: ComfyClient) -> None:
 
 
 @cache
-def _answered(port: int) -> list[bool]:
+def _answered(url: str) -> list[bool]:
     """Whether a server of someone else's answered when it was last spoken to; empty where it never has."""
     return []
 
@@ -179,16 +179,9 @@ def _server() -> ComfyServer:
             f"this worker has no server: start it with {SERVER}=http://127.0.0.1:8188, the server beside it"
         )
     settings = json.loads(os.environ[INSTALLATION])
-    installation = Installation.from_text(settings["installation"])
-    base = Path(tempfile.mkdtemp(prefix="server-", dir=settings["folder"]))
-    server = ComfyServer(
-        installation.comfyui,
-        str(installation.python),
-        base,
-        PACK,
-        cpu=settings["cpu"],
-        models=installation.models,
-    )
+    comfyui, base = Path(settings["comfyui"]), Path(tempfile.mkdtemp(prefix="server-", dir=settings["folder"]))
+    models = comfyui / "models"
+    server = ComfyServer(comfyui, sys.executable, base, PACK, cpu=settings["cpu"], models=models)
     # The kernel ends it with this process where it can; elsewhere this does, unless we are killed.
     atexit.register(server.stop)
     server.start()
