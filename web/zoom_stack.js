@@ -94,7 +94,7 @@ class NodeViewer {
     this.viewer = new Viewer(element, {
       takesWheel: () => element.contains(document.activeElement),
       passOn,
-      onPlace: (wanted) => dispatchEvent(new CustomEvent(PLACE, { detail: { node, ...wanted } })),
+      placer: () => placer(node),
     });
     addWidget(node, "viewer", element, { getMinHeight: () => VIEWER.least });
     grow(node, VIEWER.width, VIEWER.height);
@@ -268,10 +268,10 @@ function refreshEditors() {
   for (const widget of widgets.values()) if (widget instanceof NodeEditor) widget.editor.refresh();
 }
 
-/** Place a level on the nearest prompt list that leads to a node. */
-function place({ node, level, zoom, center }) {
+/** The editor on the nearest prompt list that leads to a node, where that can place levels. */
+function placer(node) {
   const found = reach(node, true).map((each) => widgets.get(each)).find((widget) => widget instanceof NodeEditor);
-  if (found instanceof NodeEditor) found.editor.place(level, { zoom, center });
+  return found instanceof NodeEditor && found.editor.editable ? found.editor : undefined;
 }
 
 /** How the levels of a sampler lie, by the node's id. */
@@ -312,7 +312,10 @@ app.registerExtension({
     api.addEventListener(SAMPLING, ({ detail }) => sampling.set(String(detail.node), detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => onPreview(detail));
     api.addEventListener("executed", refreshEditors);
-    addEventListener(PLACE, (event) => place(/** @type {CustomEvent} */ (event).detail));
+    addEventListener(PLACE, (event) => {
+      const { node, level, ...where } = /** @type {CustomEvent} */ (event).detail;
+      placer(node)?.place(level, where);
+    });
     const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
     const { viewer, editor } = await words(language);
     if (Object.keys(viewer).length) WORDS[language] = viewer;

@@ -84,13 +84,18 @@ export class LevelEditor {
     this.#show();
   }
 
+  /** Whether there are rows to change. */
+  get editable() {
+    return !this.unreadable && !this.asking && !this.host.linked();
+  }
+
   /**
    * Put a level somewhere in the one before it, as the viewer asks; makes the level where there is none.
    * @param {number} level
    * @param {{zoom: number, center: [number, number]}} place
    */
   place(level, place) {
-    if (this.unreadable || this.asking || this.host.linked() || !this.#placeable(level)) return;
+    if (!this.editable || !this.#placeable(level)) return;
     if (level === this.rows.length) this.#insert(level, { prompt: "" });
     this.opened = this.rows[level];
     this.#build();

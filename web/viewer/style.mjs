@@ -14,7 +14,7 @@ const STYLE = `
 .zs-message, .zs-hint, .zs-marker { position: absolute; pointer-events: none; }
 .zs-message { inset: 0; display: grid; place-content: center; padding: 24px; text-align: center; text-wrap: balance; color: var(--dim); }
 .zs-message.zs-note { inset: auto 0 0; padding: 6px 12px; font-size: 12px; color: var(--ink); background: #000000a8; }
-.zs-message:empty, .zs-prompt:empty, .zs-bare .zs-rail, .zs-bare .zs-bar { display: none; }
+.zs-message:empty, .zs-prompt:empty, .zs-bare .zs-bar, .zs-bar [hidden] { display: none; }
 .zs-hint { left: 50%; top: 10px; transform: translateX(-50%); padding: 3px 10px; border-radius: 20px; font-size: 11px; white-space: nowrap;
   color: #fff; background: #000000a0; opacity: 0; transition: opacity 0.25s; }
 .zs-stage:hover > .zs-hint.zs-on { opacity: 1; }

@@ -7,7 +7,7 @@
  *     takesWheel?: () => boolean,
  *     passOn?: (event: Event) => void,
  *     onRest?: (place: string) => void,
- *     onPlace?: (wanted: {level: number, zoom: number, center: [number, number]}) => void,
+ *     placer?: () => {place: (level: number, where: {zoom: number, center: [number, number]}) => void} | undefined,
  * }} Host  what a viewer asks of what stands around it
  */
 
@@ -71,12 +71,12 @@ export class Viewer {
     this.prompt = el("span", { className: "zs-prompt", dir: "auto" });
     this.bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
       el("div", { className: "zs-read" }, el("div", {}, this.scale, this.level), this.prompt));
-    if (this.host.onPlace) this.bar.append(button(t("place"), icon("place"), () => this.placeNext()));
+    this.placeButton = button(t("place"), icon("place"), () => this.placeNext());
     const home = () => {
       this.flight.flyTo(this.flight.lap);
       this.changed();
     };
-    this.bar.append(button(t("home"), icon("home"), home), this.fullButton);
+    this.bar.append(this.placeButton, button(t("home"), icon("home"), home), this.fullButton);
     quiet(this.bar, "pointerdown", "mousedown");
     this.live = el("div", { className: "zs-live", "aria-live": "polite" });
     this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, this.bar, this.live);
@@ -84,7 +84,7 @@ export class Viewer {
     for (const name of ["pointerdown", "keydown", "keyup"]) {
       this.root.addEventListener(name, () => this.root.classList.toggle("zs-keys", name !== "pointerdown"), true);
     }
-    for (const name of ["focusin", "focusout"]) this.root.addEventListener(name, () => this.showHint());
+    for (const name of ["focusin", "focusout", "pointerenter"]) this.root.addEventListener(name, () => this.ask());
   }
 
   /**
@@ -117,7 +117,7 @@ export class Viewer {
     this.root.classList.toggle("zs-plain", !stack.levels.some(({ prompt }) => prompt));
     this.say(t("loading"));
     this.setSpeed(1);
-    this.showHint();
+    this.ask();
     if (place) this.flight.stand(place);
     this.resize();
     this.read();
@@ -146,7 +146,7 @@ export class Viewer {
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
     this.say(words);
-    this.showHint();
+    this.ask();
   }
 
   say(words, note = false) {
@@ -170,7 +170,9 @@ export class Viewer {
     if (!this.dialog) this.host.passOn?.(event);
   }
 
-  showHint() {
+  /** What depends on what stands around: asked whenever somebody comes. */
+  ask() {
+    this.placeButton.hidden = !this.host.placer?.();
     this.hint.classList.toggle("zs-on", Boolean(this.levels) && !this.takesWheel());
   }
 
@@ -310,7 +312,7 @@ export class Viewer {
     const { width, height } = this.geometry.size(place);
     this.dialog?.close();
     const level = this.geometry.picture(place.level) + 1;
-    this.host.onPlace({ level, zoom: 1 / Math.sqrt(width * height), center: [place.x, place.y] });
+    this.host.placer()?.place(level, { zoom: 1 / Math.sqrt(width * height), center: [place.x, place.y] });
   }
 
   /** The picture in a dialog as large as the window, or back. */
@@ -327,7 +329,7 @@ export class Viewer {
       this.dialog = null;
       this.root.classList.toggle("zs-wide", wide);
       label(this.fullButton, t("fullscreen"));
-      this.showHint();
+      this.ask();
       this.fullButton.focus({ preventScroll: true });
     });
     quiet(dialog, "keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy");
