@@ -35,7 +35,7 @@ const STYLE = `
 .zs-bar button:hover { color: var(--ink); background: #ffffff12; }
 .zs-bar button:focus-visible { color: var(--ink); box-shadow: inset 0 0 0 2px var(--accent); }
 .zs-bar svg { width: 16px; height: 16px; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
-.zs-bar svg.zs-solid { fill: currentColor; }
+.zs-bar button:first-child svg { fill: currentColor; }
 .zs-read { flex: 1; min-width: 0; min-height: 2.7em; padding: 0 6px; display: flex; flex-direction: column; justify-content: center; }
 .zs-read > div { display: flex; gap: 8px; align-items: baseline; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .zs-scale { font-weight: 600; }
@@ -43,13 +43,13 @@ const STYLE = `
 .zs-live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .zs-dialog { all: revert; position: fixed; inset: 0; width: 100vw; height: 100dvh; max-width: none; max-height: none; margin: 0; padding: 0;
   border: 0; background: #000; }
-.zs-wide { border-radius: 0; }
+.zs-wide > .zs-root { border-radius: 0; }
 .zs-wide .zs-bar { padding: 8px 12px; gap: 8px; }
 .zs-wide .zs-prompt { font-size: 13px; white-space: normal; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 @media (min-width: 700px) {
-  .zs-wide { --rail: 240px; --cell: 64px; }
-  .zs-wide.zs-plain { --rail: 64px; }
-  .zs-wide:not(.zs-plain) .zs-cell > span { display: -webkit-box; }
+  .zs-wide > .zs-root { --rail: 240px; --cell: 64px; }
+  .zs-wide > .zs-plain { --rail: 64px; }
+  .zs-wide > :not(.zs-plain) .zs-cell > span { display: -webkit-box; }
 }
 @container (max-height: 29px) {
   .zs-cell > span { -webkit-line-clamp: 1; font-size: 11px; }
@@ -62,13 +62,5 @@ const STYLE = `
 @media (prefers-reduced-motion: reduce) { .zs-root * { transition: none !important; } }
 `;
 
-let known = false;
-
-/** Make the style known to the document, once. */
-export function installStyle() {
-  if (known) return;
-  known = true;
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(STYLE);
-  document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-}
+export const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLE);
