@@ -28,8 +28,8 @@ const cases = JSON.parse(await new Promise((done) => {
 console.log(JSON.stringify(cases.map(({stack, zooms}) => {
     const geometry = new StackGeometry(stack);
     return zooms.map((zoom) => {
-        const {level, start: [left, top], size: [width, height]} = geometry.part(geometry.onPath(zoom), geometry.pixels);
-        return {level, left, top, width, height};
+        const {level, middle: [x, y], size: [width, height]} = geometry.filled(geometry.onPath(zoom), geometry.pixels);
+        return {level, left: x - width / 2, top: y - height / 2, width, height};
     });
 })));
 """

@@ -82,17 +82,14 @@ function passOn(event) {
 }
 
 class NodeViewer {
+  /** Counts what was asked for: what comes later than something newer is left out. */
+  asked = 0;
+  previewed = false;
+
   constructor(node) {
-    // Counts what was asked for: what comes later than something newer is left out.
-    this.asked = 0;
-    this.previewed = false;
     const element = el("div");
     element.style.cssText = `width: 100%; height: 100%; min-height: ${LEAST}px;`;
-    this.viewer = new Viewer(element, {
-      takesWheel: () => element.contains(document.activeElement),
-      passOn,
-      placer: () => placer(node),
-    });
+    this.viewer = new Viewer(element, { passOn, placer: () => placer(node) });
     addWidget(node, "viewer", element, { getMinHeight: () => LEAST });
     grow(node, WIDTH, HEIGHT);
     chain(node, "onRemoved", () => {
@@ -126,8 +123,9 @@ class NodeViewer {
 
 /** A link to a saved page, on the node that saved it. */
 class PageLink {
+  link = el("a", { target: "_blank", rel: "noopener" });
+
   constructor(node) {
-    this.link = el("a", { target: "_blank", rel: "noopener" });
     this.link.style.cssText = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
     const element = el("div", {}, this.link);
     element.style.cssText = "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;";
@@ -269,7 +267,7 @@ app.registerExtension({
       const { node, level, ...where } = /** @type {CustomEvent} */ (event).detail;
       placer(node)?.place(level, where);
     });
-    const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+    const language = app.extensionManager.setting.get("Comfy.Locale");
     const { viewer, editor } = await words(language);
     if (Object.keys(viewer).length) WORDS[language] = viewer;
     speak(language);

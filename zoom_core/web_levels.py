@@ -28,8 +28,8 @@ def _reduced(height: int, width: int, largest_side: int) -> tuple[int, int]:
 
 
 def describe_levels(levels: ZoomLevels, geometry: Geometry) -> dict[str, Any]:
-    """Sizes in pixels, prompts, insets [left, top, width, height] in fractions of the level around them, and the camera's
-    ways through them; those of an endless zoom are one more, and `closed`."""
+    """Sizes in pixels, prompts, insets [left, top, width, height] in fractions of the level around them, and the
+    camera's ways through them; those of an endless zoom are one more, and `closed`."""
     path = CameraPath(geometry)
     return {
         "version": 1,

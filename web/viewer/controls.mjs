@@ -3,7 +3,10 @@
 import { quiet } from "./dom.mjs";
 import { both } from "./geometry.mjs";
 
-/** @typedef {import("./viewer.mjs").Viewer} Viewer */
+/**
+ * @import { Flight } from "./flight.mjs"
+ * @import { Viewer } from "./viewer.mjs"
+ */
 
 const WHEEL = 0.0025; // natural logarithm of magnification a pixel of wheel
 const PINCH = 4; // a trackpad's pinch comes as a wheel with small steps and the control key
@@ -38,7 +41,7 @@ export function attachControls(viewer) {
     if (!viewer.takesWheel()) return viewer.passOn(event);
     event.preventDefault();
     event.stopPropagation();
-    const unit = event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? 20 * LINE : 1;
+    const unit = [1, LINE, 20 * LINE][event.deltaMode];
     viewer.flight.wheel(-event.deltaY * unit * WHEEL * (event.ctrlKey ? PINCH : 1), at(event));
     viewer.changed();
   }, { passive: false });
@@ -100,7 +103,7 @@ export function press(key, viewer) {
   viewer.changed();
 }
 
-/** @type {Record<string, (flight: import("./flight.mjs").Flight, viewer: Viewer) => void>} */
+/** @type {Record<string, (flight: Flight, viewer: Viewer) => void>} */
 const KEYS = {
   arrowleft: (flight) => flight.pan([KEY_PAN, 0]),
   arrowright: (flight) => flight.pan([-KEY_PAN, 0]),

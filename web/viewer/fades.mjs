@@ -1,14 +1,14 @@
 /**
  * How a level fades in over the one around it, as zoom_core/compose.py does.
  *
- * @typedef {import("./geometry.mjs").Pair} Pair
+ * @import { Pair, View } from "./geometry.mjs"
  * @typedef {{width: number, height: number, bitmap: ImageBitmap | null, texture: WebGLTexture | null,
  *     lods: number}} Picture  a level's picture: as the browser decoded it, on the GPU with its mipmaps, or both
- * @typedef {import("./geometry.mjs").Rect & {picture: Picture, opacity: number}} Layer  a picture, the rectangle of its
- *     frame that fills the viewport, and how far it has faded in since it was loaded
+ * @typedef {View & {picture: Picture, opacity: number}} Layer  what is seen of a level, its picture, and how far that has
+ *     faded in since it was loaded
  * @typedef {number[]} Sides  left, right, top, bottom
- * @typedef {Layer & {edges: Sides, rises: Sides, power: number, box: Sides}} Faded  with its edges in viewport pixels, the
- *     pixels over which it rises from each by the weight smooth(share)^power, and the whole pixels that it touches
+ * @typedef {Layer & {edges: Sides, rises: Sides, power: number}} Faded  with its edges in viewport pixels, and the pixels
+ *     over which it rises from each by the weight smooth(share)^power
  */
 
 import { clamp, smooth } from "./geometry.mjs";
@@ -24,15 +24,17 @@ const RAMP_POWER = 1.5;
 /**
  * @param {Layer[]} layers outermost first; that one has nothing to rise from
  * @param {Pair} viewport
- * @returns {Faded[]} those in sight
+ * @returns {Faded[]}
  */
 export function faded(layers, viewport) {
-  const all = layers.map((layer, i) => {
+  return layers.map((layer, i) => {
     const sizes = viewport.map((pixels, axis) => pixels / layer.size[axis]);
-    const edges = sizes.flatMap((size, axis) => [-layer.start[axis] * size, (1 - layer.start[axis]) * size]);
-    const box = edges.map((edge, side) => clamp(side % 2 ? Math.ceil(edge) : Math.floor(edge), 0, viewport[side >> 1]));
+    const edges = sizes.flatMap((size, axis) => {
+      const low = 0.5 * viewport[axis] - layer.middle[axis] * size;
+      return [low, low + size];
+    });
     const around = layers[i - 1];
-    if (!around) return { ...layer, edges, box, rises: [0, 0, 0, 0], power: 1 };
+    if (!around) return { ...layer, edges, rises: [0, 0, 0, 0], power: 1 };
     // 0 where a pixel of the viewport holds one of the level around or more, 1 where it holds half of one or less.
     const magnified = smooth(clamp(-Math.log2((around.size[0] * around.picture.width) / viewport[0]), 0, 1));
     const rises = edges.map((edge, side) => {
@@ -41,7 +43,6 @@ export function faded(layers, viewport) {
       const fade = Math.min(FADE * size, FADE_OF_MARGIN * room);
       return fade + (Math.min(RAMP * size, room) - fade) * magnified;
     });
-    return { ...layer, edges, box, rises, power: 1 + (RAMP_POWER - 1) * magnified };
+    return { ...layer, edges, rises, power: 1 + (RAMP_POWER - 1) * magnified };
   });
-  return all.filter(({ box: [left, right, top, bottom] }) => left < right && top < bottom);
 }

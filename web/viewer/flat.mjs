@@ -1,7 +1,11 @@
-/** Draws the parts of a view with the browser's own scaling: quick everywhere, exact nowhere. */
+/**
+ * Draws the parts of a view with the browser's own scaling: quick everywhere, exact nowhere.
+ *
+ * @import { Layer } from "./fades.mjs"
+ */
 
 import { faded } from "./fades.mjs";
-import { smooth } from "./geometry.mjs";
+import { clamp, smooth } from "./geometry.mjs";
 
 // Straight pieces of a rise.
 const PIECES = 12;
@@ -11,7 +15,7 @@ let spare = null;
 
 /**
  * @param {CanvasRenderingContext2D} context of the viewer's canvas
- * @param {import("./fades.mjs").Layer[]} layers outermost first, with bitmaps
+ * @param {Layer[]} layers outermost first, with bitmaps
  * @param {boolean} fine for a view at rest
  */
 export function drawFlat(context, layers, fine) {
@@ -20,8 +24,11 @@ export function drawFlat(context, layers, fine) {
   context.fillStyle = "#000";
   context.fillRect(0, 0, viewport[0], viewport[1]);
   for (const layer of faded(layers, viewport)) {
-    const { edges, rises, opacity, power, box: [left, right, top, bottom] } = layer;
+    const { edges, rises, opacity, power } = layer;
+    const [left, right, top, bottom] = edges.map((edge, side) =>
+      clamp(side % 2 ? Math.ceil(edge) : Math.floor(edge), 0, viewport[side >> 1]));
     const [wide, high] = [right - left, bottom - top];
+    if (!wide || !high) continue;
     context.globalAlpha = opacity;
     if (rises.every((rise) => rise < 1)) {
       place(context, layer, fine, viewport);
@@ -56,13 +63,14 @@ export function drawFlat(context, layers, fine) {
 }
 
 /** What a viewport shows of a level, to where it lies. */
-function place(context, { picture, start, size }, fine, viewport) {
+function place(context, { picture, middle, size }, fine, viewport) {
   context.imageSmoothingQuality = fine ? "high" : "medium";
   const [x, y] = [picture.width, picture.height].map((pixels, i) => {
-    const low = Math.max(start[i], 0);
-    const seen = Math.min(start[i] + size[i], 1) - low;
+    const start = middle[i] - 0.5 * size[i];
+    const low = Math.max(start, 0);
+    const seen = Math.min(start + size[i], 1) - low;
     const scale = viewport[i] / size[i];
-    return [low * pixels, seen * pixels, (low - start[i]) * scale, seen * scale];
+    return [low * pixels, seen * pixels, (low - start) * scale, seen * scale];
   });
   context.drawImage(picture.bitmap, x[0], y[0], x[1], y[1], x[2], y[2], x[3], y[3]);
 }

@@ -3,8 +3,7 @@
  *
  * Points of the viewport are pairs from -0.5 to 0.5.
  *
- * @typedef {import("./geometry.mjs").Pair} Pair
- * @typedef {import("./geometry.mjs").Place} Place
+ * @import { Pair, Place, StackGeometry } from "./geometry.mjs"
  */
 
 import { both, clamp, contained, smooth } from "./geometry.mjs";
@@ -19,14 +18,15 @@ const TINY = 1e-4;
 const STILL = [0, 0];
 
 export class Flight {
-  /** @param {import("./geometry.mjs").StackGeometry} geometry @param {boolean} calm without motion that nobody asked for */
+  /** @type {Pair} in pixels */
+  viewport = [1, 1];
+  speed = 1;
+
+  /** @param {StackGeometry} geometry @param {boolean} calm without motion that nobody asked for */
   constructor(geometry, calm = false) {
     this.geometry = geometry;
     this.calm = calm;
     this.place = geometry.onPath(0);
-    /** @type {Pair} in pixels */
-    this.viewport = [1, 1];
-    this.speed = 1;
     this.play(0);
   }
 
@@ -62,9 +62,9 @@ export class Flight {
     return this.geometry.closed ? this.place.level - this.geometry.picture(this.place.level) : 0;
   }
 
-  /** What fills the viewport at a place. */
-  part(place) {
-    return this.geometry.part(place, this.viewport);
+  /** What fills the viewport at a place. @param {Place} place */
+  seen(place) {
+    return this.geometry.filled(place, this.viewport);
   }
 
   /** Stand at a place that was given out before, for example by a link. */
@@ -92,26 +92,26 @@ export class Flight {
   /** @returns {Place} */
   magnified(amount, anchor) {
     const { level, t, middle } = this.place;
-    const { size } = this.part(this.place);
+    const { size } = this.seen(this.place);
     // The point that stays, as the middle of a view that is magnified.
     const point = both((i) => middle[i] + anchor[i] * size[i]);
     const there = this.geometry.settled({ level, t: t + amount / this.geometry.logZoom(level), middle: point });
-    const now = this.part(there).size;
+    const now = this.seen(there).size;
     return { ...there, middle: both((i) => there.middle[i] - anchor[i] * now[i]) };
   }
 
   /** The smaller side of the viewport in the innermost level that lies under its middle. */
   smallness(place) {
-    let part = this.part(place);
-    const beside = ({ start, size }) => start.some((low, i) => Math.abs(low + 0.5 * size[i] - 0.5) > 0.5);
-    while (beside(part) && this.geometry.has(part.level - 1)) part = this.geometry.outer(part);
-    return Math.min(...part.size);
+    let view = this.seen(place);
+    const beside = ({ middle }) => middle.some((point) => Math.abs(point - 0.5) > 0.5);
+    while (beside(view) && this.geometry.has(view.level - 1)) view = this.geometry.outwards(view);
+    return Math.min(...view.size);
   }
 
   /** Move the picture by a share of the viewport. @param {Pair} way */
   pan(way) {
-    const { size } = this.part(this.place);
-    this.place = this.kept({ ...this.place, middle: both((i) => this.place.middle[i] - way[i] * size[i]) });
+    const { middle, size } = this.seen(this.place);
+    this.place = this.kept({ ...this.place, middle: both((i) => middle[i] - way[i] * size[i]) });
   }
 
   /** Let go with a speed, in viewports a second. @param {Pair} speed */
@@ -127,13 +127,13 @@ export class Flight {
       const lowest = Math.log(Math.min(...geometry.shares(this.viewport))) / geometry.logZoom(0);
       place = { ...place, t: Math.max(place.t, lowest) };
     }
-    const own = this.part(place);
-    let part = own;
-    for (; part.level > 0; part = geometry.outer(part)) {
-      if (contained(part)) return place;
+    const own = this.seen(place);
+    let view = own;
+    for (; view.level > 0; view = geometry.outwards(view)) {
+      if (contained(view)) return place;
     }
-    const { start, size } = part;
-    return { ...place, middle: both((i) => place.middle[i] + (correction(start[i], size[i]) * own.size[i]) / size[i]) };
+    const { middle, size } = view;
+    return { ...place, middle: both((i) => place.middle[i] + (correction(middle[i], size[i]) * own.size[i]) / size[i]) };
   }
 
   /** Fly to a zoom on the path, in seconds; at once for 0. */
@@ -158,7 +158,7 @@ export class Flight {
 
   /** @param {number} zoom @param {Pair} offset from the path, in the view's sizes */
   beside(zoom, offset) {
-    const way = this.geometry.settled(this.geometry.onPath(zoom));
+    const way = this.geometry.onPath(zoom);
     const size = this.geometry.size(way);
     return this.kept({ ...way, middle: both((i) => way.middle[i] + offset[i] * size[i]) });
   }
@@ -203,7 +203,7 @@ export class Flight {
   }
 }
 
-/** What brings [start, start + size] into 0..1, or to its middle where it is larger. */
-function correction(start, size) {
-  return size >= 1 ? 0.5 - (start + 0.5 * size) : clamp(start, 0, 1 - size) - start;
+/** What brings a view into its frame, or to the middle of it where it is larger. */
+function correction(middle, size) {
+  return size >= 1 ? 0.5 - middle : clamp(middle, 0.5 * size, 1 - 0.5 * size) - middle;
 }

@@ -4,10 +4,9 @@
  * Nothing is ever expressed in the frame of a far-away level, so that level 60 of a zoom by 4 is as exact as level 1.
  *
  * @typedef {number[]} Pair  across and down
- * @typedef {{start: Pair, size: Pair}} Rect  in fractions of a frame, y downwards
- * @typedef {{level: number, t: number, middle: Pair}} Place  the middle of a view in the frame of `level`; the view is
- *     the inset's size to the power of t: 0 is as large as the level, 1 as the next one
- * @typedef {Rect & {level: number}} Part  a level and the rectangle of its frame that fills the viewport
+ * @typedef {{level: number, t: number, middle: Pair}} Place  the middle of a view in the frame of `level`, in fractions of
+ *     it, y downwards; the view is the inset's size to the power of t: 0 is as large as the level, 1 as the next one
+ * @typedef {Place & {size: Pair}} View  with the size, in fractions of the frame, of what fills the viewport
  */
 
 // 8-point Gauss-Legendre: exact to rounding for the smooth pieces below.
@@ -56,7 +55,6 @@ export class StackGeometry {
     this.levels = levels.length;
     this.closed = closed;
     this.ways = ways;
-    /** @type {Rect[]} */
     this.insets = insets.map(([left, top, ...size]) => ({ start: [left, top], size }));
     this.logZooms = this.insets.map(({ size }) => -0.5 * Math.log(size[0] * size[1]));
   }
@@ -70,7 +68,7 @@ export class StackGeometry {
     return this.closed || (level >= 0 && level < this.levels);
   }
 
-  /** Where level + 1 lies in level; beyond the innermost level a magnification of its middle by 2. @returns {Rect} */
+  /** Where level + 1 lies in level; beyond the innermost level a magnification of its middle by 2. */
   inset(level) {
     return this.insets[this.picture(level)] ?? { start: [0.25, 0.25], size: [0.5, 0.5] };
   }
@@ -94,23 +92,25 @@ export class StackGeometry {
     return { level, t, middle };
   }
 
-  /** The place in the frame of the next level. @param {Place} place @returns {Place} */
-  inwards({ level, t, middle }) {
-    const { start, size } = this.inset(level);
+  /** The same in the frame of the next level. @param {Place & Partial<View>} view @returns {View} */
+  inwards({ level, t, middle, size }) {
+    const inset = this.inset(level);
     return {
       level: level + 1,
       t: ((t - 1) * this.logZoom(level)) / this.logZoom(level + 1),
-      middle: both((i) => (middle[i] - start[i]) / size[i]),
+      middle: both((i) => (middle[i] - inset.start[i]) / inset.size[i]),
+      size: size?.map((side, i) => side / inset.size[i]),
     };
   }
 
-  /** The place in the frame of the level before. @param {Place} place @returns {Place} */
-  outwards({ level, t, middle }) {
-    const { start, size } = this.inset(level - 1);
+  /** The same in the frame of the level before. @param {Place & Partial<View>} view @returns {View} */
+  outwards({ level, t, middle, size }) {
+    const inset = this.inset(level - 1);
     return {
       level: level - 1,
       t: 1 + (t * this.logZoom(level)) / this.logZoom(level - 1),
-      middle: both((i) => start[i] + middle[i] * size[i]),
+      middle: both((i) => inset.start[i] + middle[i] * inset.size[i]),
+      size: size?.map((side, i) => side * inset.size[i]),
     };
   }
 
@@ -121,12 +121,10 @@ export class StackGeometry {
     return place;
   }
 
-  /** How far the view is magnified against level 0 whole, as a natural logarithm; minus infinity never. */
+  /** How far the view is magnified against level 0 whole, as a natural logarithm. */
   depth({ level, t }) {
-    let sum = t * this.logZoom(level);
-    for (let i = 0; i < level; i++) sum += this.logZoom(i);
-    for (let i = level; i < 0; i++) sum -= this.logZoom(i);
-    return sum;
+    const before = this.logZooms.slice(0, this.picture(level));
+    return before.reduce((sum, log) => sum + log, t * this.logZoom(level));
   }
 
   /** Shares of a view that a viewport of another shape shows: it is filled, the rest cut (render_view's "crop"). */
@@ -135,53 +133,30 @@ export class StackGeometry {
     return scales.map((scale) => scale / Math.max(...scales));
   }
 
-  /** What fills a viewport. @param {Place} place @param {Pair} viewport in pixels @returns {Part} */
-  part(place, viewport) {
+  /** What fills a viewport. @param {Place} place @param {Pair} viewport in pixels @returns {View} */
+  filled(place, viewport) {
     const shares = this.shares(viewport);
-    const size = this.size(place).map((side, i) => side * shares[i]);
-    return { level: place.level, start: both((i) => place.middle[i] - 0.5 * size[i]), size };
-  }
-
-  /** The same rectangle in the level around. @param {Part} part @returns {Part} */
-  outer({ level, start, size }) {
-    const inset = this.inset(level - 1);
-    return {
-      level: level - 1,
-      start: both((i) => inset.start[i] + start[i] * inset.size[i]),
-      size: both((i) => size[i] * inset.size[i]),
-    };
-  }
-
-  /** The same rectangle in the level inside. @param {Part} part @returns {Part} */
-  inner({ level, start, size }) {
-    const inset = this.inset(level);
-    return {
-      level: level + 1,
-      start: both((i) => (start[i] - inset.start[i]) / inset.size[i]),
-      size: both((i) => size[i] / inset.size[i]),
-    };
+    return { ...place, size: this.size(place).map((side, i) => side * shares[i]) };
   }
 
   /**
    * The levels that a viewport shows, outermost first: as far out as its edges need it, and inwards one level
    * more than the place's own, or until a picture has a pixel for each of the viewport's.
    * @param {Place} place @param {Pair} viewport
-   * @returns {Part[]}
    */
   parts(place, viewport) {
-    const found = [this.part(place, viewport)];
-    while (!contained(found[0]) && this.has(found[0].level - 1) && found.length < 64) found.unshift(this.outer(found[0]));
+    const found = [this.filled(place, viewport)];
+    while (!contained(found[0]) && this.has(found[0].level - 1) && found.length < 64) found.unshift(this.outwards(found[0]));
     for (let part = found.at(-1); this.has(part.level + 1); found.push(part)) {
       if (part.level > place.level && part.size[0] * this.pixels[0] >= viewport[0]) break;
-      part = this.inner(part);
-      const { start, size } = part;
-      if (start.some((low, i) => low >= 1 || low + size[i] <= 0 || size[i] > viewport[i])) break;
+      part = this.inwards(part);
+      if (part.size.some((side, i) => side > viewport[i] || Math.abs(part.middle[i] - 0.5) >= 0.5 * (1 + side))) break;
     }
     return found;
   }
 }
 
-/** Whether a rectangle lies inside its frame. @param {Rect} rect */
-export function contained({ start, size }) {
-  return start.every((low, i) => low >= -TOLERANCE && low + size[i] <= 1 + TOLERANCE);
+/** Whether what is seen lies inside the frame. @param {View} view */
+export function contained({ middle, size }) {
+  return middle.every((point, i) => Math.abs(point - 0.5) + 0.5 * size[i] <= 0.5 + TOLERANCE);
 }

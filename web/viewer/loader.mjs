@@ -1,6 +1,9 @@
 /**
  * Brings the levels of one stack from their files to the renderer: outermost first, and the pictures only of the levels
  * around the one that is looked at. Decoding runs beside the page's own thread.
+ *
+ * @import { StackGeometry } from "./geometry.mjs"
+ * @import { Viewer } from "./viewer.mjs"
  */
 
 import { clamp } from "./geometry.mjs";
@@ -12,23 +15,22 @@ const BYTES = 256 << 20;
 const FADE_IN = 220;
 
 export class Levels {
+  center = 0;
+  working = false;
+  closed = false;
+
   /**
-   * @param {import("./geometry.mjs").StackGeometry} geometry
+   * @param {StackGeometry} geometry
    * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, or fails
-   * @param {import("./viewer.mjs").Viewer} viewer is told what came and what did not
+   * @param {Viewer} viewer is told what came and what did not
    */
   constructor(geometry, read, viewer) {
     this.geometry = geometry;
     this.read = read;
     this.viewer = viewer;
     this.entries = Array.from({ length: geometry.levels }, () => ({
-      data: null, picture: null, coming: null, missing: false, since: 0, version: 0, thumbnail: 0,
+      data: null, picture: null, coming: null, missing: false, since: 0, shown: null, thumbnail: null,
     }));
-    this.center = 0;
-    this.working = false;
-    this.closed = false;
-    // Counts what the levels show: pictures of an earlier version stay until the newer ones are there.
-    this.version = 1;
   }
 
   get bytesOfLevel() {
@@ -56,10 +58,9 @@ export class Levels {
     this.work();
   }
 
-  /** The levels show something new. */
+  /** The levels show something new; what was read before stays until the newer pictures are there. */
   replace(read) {
     this.read = read;
-    this.version++;
     for (const entry of this.entries) Object.assign(entry, { missing: false, data: null });
     this.work();
   }
@@ -75,9 +76,8 @@ export class Levels {
     return picture && { picture, opacity: Math.min(1, (now - since) / FADE_IN) };
   }
 
-  /** Whether a level is still to come. */
-  awaits(level) {
-    return !this.entries[this.geometry.picture(level)].missing;
+  misses(level) {
+    return this.entries[this.geometry.picture(level)].missing;
   }
 
   /**
@@ -85,11 +85,11 @@ export class Levels {
    * what has changed.
    */
   next() {
-    const { version } = this;
+    const { read } = this;
     const all = [...this.entries.entries()].filter(([, { missing }]) => !missing);
-    const near = all.filter(([index, entry]) => entry.version !== version && this.distance(index) <= this.around);
+    const near = all.filter(([index, entry]) => entry.shown !== read && this.distance(index) <= this.around);
     return near.find(([, { picture }]) => !picture) ?? all.find(([, { thumbnail }]) => !thumbnail) ?? near[0] ??
-      all.find(([, { thumbnail }]) => thumbnail !== version);
+      all.find(([, { thumbnail }]) => thumbnail !== read);
   }
 
   async work() {
@@ -101,24 +101,24 @@ export class Levels {
   }
 
   async bring(index, entry) {
-    const { version } = this;
+    const { read } = this;
     try {
-      const bitmap = await decoded(await (entry.data ??= this.read(index)), this.geometry.pixels);
+      const bitmap = await decoded(await (entry.data ??= read(index)), this.geometry.pixels);
       if (this.closed) return bitmap.close();
-      if (entry.thumbnail !== version) {
-        entry.thumbnail = version;
+      if (entry.thumbnail !== read) {
+        entry.thumbnail = read;
         this.viewer.came(index, bitmap);
       }
-      if (this.distance(index) <= this.around) await this.fill(entry, bitmap, version);
+      if (this.distance(index) <= this.around) await this.fill(entry, bitmap, read);
       else bitmap.close();
     } catch {
-      if (this.closed || version !== this.version) return;
+      if (this.closed || read !== this.read) return;
       entry.missing = true;
       this.viewer.miss(index);
     }
   }
 
-  async fill(entry, bitmap, version) {
+  async fill(entry, bitmap, read) {
     const picture = { width: bitmap.width, height: bitmap.height, bitmap, texture: null, lods: 0 };
     entry.coming = picture;
     await surface().fill(picture);
@@ -126,13 +126,13 @@ export class Levels {
     if (entry.coming !== picture) return;
     if (entry.picture) surface().free(entry.picture);
     else entry.since = performance.now();
-    Object.assign(entry, { coming: null, picture, version });
+    Object.assign(entry, { coming: null, picture, shown: read });
     this.viewer.changed();
   }
 
   forget(entry) {
     const held = [entry.picture, entry.coming];
-    Object.assign(entry, { picture: null, coming: null, version: 0 });
+    Object.assign(entry, { picture: null, coming: null, shown: null });
     for (const picture of held) {
       if (picture) surface().free(picture);
     }
@@ -158,9 +158,9 @@ export class Levels {
 }
 
 /** A level's picture, no larger than the renderer can hold. @param {Blob | ImageBitmap} data @param {number[]} pixels */
-function decoded(data, pixels) {
-  const scale = Math.min(1, surface().largest / Math.max(...pixels));
-  const [resizeWidth, resizeHeight] = pixels.map((side) => Math.max(1, Math.round(side * scale)));
-  const smaller = scale < 1 ? { resizeWidth, resizeHeight, resizeQuality: /** @type {ResizeQuality} */ ("high") } : {};
-  return createImageBitmap(data, { colorSpaceConversion: "none", ...smaller });
+function decoded(data, [width, height]) {
+  const { largest } = surface();
+  /** @type {ImageBitmapOptions} */
+  const smaller = { [width > height ? "resizeWidth" : "resizeHeight"]: largest, resizeQuality: "high" };
+  return createImageBitmap(data, { colorSpaceConversion: "none", ...(Math.max(width, height) > largest && smaller) });
 }

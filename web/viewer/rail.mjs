@@ -1,4 +1,8 @@
-/** The levels as a strip of thumbnails: a map of the way, and a slider along it. */
+/**
+ * The levels as a strip of thumbnails: a map of the way, and a slider along it.
+ *
+ * @import { Picture } from "./fades.mjs"
+ */
 
 import { el, quiet } from "./dom.mjs";
 import { clamp } from "./geometry.mjs";
@@ -8,6 +12,11 @@ const STEP = 0.25;
 const THUMBNAIL = 96; // pixels of its smaller side
 
 export class Rail {
+  zoom = 0;
+  /** By level, once they are there. @type {Picture[]} */
+  thumbnails = [];
+  marker = el("div", { className: "zs-marker" });
+
   /**
    * @param {string[]} prompts one a level
    * @param {(zoom: number, dragged: boolean) => void} onMove
@@ -15,15 +24,11 @@ export class Rail {
   constructor(prompts, onMove) {
     this.last = prompts.length - 1;
     this.onMove = onMove;
-    this.zoom = 0;
     this.cells = prompts.map((prompt, level) => {
       const number = String(level + 1);
       const words = el("span", { dir: "auto" }, prompt || number);
       return el("div", { className: "zs-cell", title: prompt ? `${number}. ${prompt}` : number }, el("canvas"), words);
     });
-    /** By level, once they are there. @type {import("./fades.mjs").Picture[]} */
-    this.thumbnails = [];
-    this.marker = el("div", { className: "zs-marker" });
     this.element = el("div", {
       className: "zs-rail", tabIndex: 0, role: "slider", "aria-orientation": "vertical", "aria-label": t("rail"),
       "aria-valuemin": 1, "aria-valuemax": prompts.length,

@@ -5,7 +5,7 @@
  * 0.5 of its width): halving by [1 3 3 1] / 8 per axis adds just the variance that the larger pixel has more. A step of
  * s pixels between two mipmaps is a mixture of both with the variance s asks for.
  *
- * @typedef {import("./fades.mjs").Picture} Picture
+ * @import { Layer, Picture } from "./fades.mjs"
  */
 
 import { faded } from "./fades.mjs";
@@ -41,7 +41,7 @@ void main() {
 const DRAW = `#version 300 es
 precision highp float;
 uniform sampler2D source;
-uniform vec2 start;     // of the viewport in the level's frame
+uniform vec2 middle;    // of the viewport in the level's frame
 uniform vec2 size;
 uniform vec2 viewport;  // pixels
 uniform vec4 edges;     // left, right, top, bottom of the level in viewport pixels
@@ -85,7 +85,7 @@ void main() {
   weight = pow(weight * weight * (3.0 - 2.0 * weight), vec2(power));
   float alpha = opacity * weight.x * weight.y;
   if (alpha == 0.0) discard;
-  vec2 at = start + pixel / viewport * size;
+  vec2 at = middle + (pixel / viewport - 0.5) * size;
   vec3 near = mix(SAMPLE(at, lod), SAMPLE(at, lod + 1.0), coarse);
   color = vec4(clamp(near, 0.0, 1.0) * alpha, alpha);
 }`;
@@ -93,18 +93,18 @@ void main() {
 export const nextFrame = () => new Promise(requestAnimationFrame);
 
 export class WebGLRenderer {
-  /** @param {() => void} onChange called when the context is lost or back: all pictures have to be made anew */
+  lost = false;
+  canvas = document.createElement("canvas");
+
+  /** Fails without WebGL2. @param {() => void} onChange called when the context is lost or back: pictures are made anew */
   constructor(onChange) {
-    this.canvas = document.createElement("canvas");
     // A view at rest may be drawn in several frames.
     const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
-    const gl = /** @type {WebGL2RenderingContext | null} */ (this.canvas.getContext("webgl2", options));
-    if (!gl) throw new Error("no WebGL2");
+    const gl = /** @type {WebGL2RenderingContext} */ (this.canvas.getContext("webgl2", options));
     const named = gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER;
     /** Whether the processor draws in place of a graphics card. */
     this.slow = SOFTWARE.test(gl.getParameter(named));
     this.gl = gl;
-    this.lost = false;
     this.canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault();
       this.lost = true;
@@ -120,6 +120,7 @@ export class WebGLRenderer {
   /** A program a step: compiling takes a while. */
   *prepare() {
     const { gl } = this;
+    yield;
     this.framebuffer = gl.createFramebuffer();
     this.largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
@@ -133,8 +134,9 @@ export class WebGLRenderer {
     if (!this.slow) this.fastProgram = program(gl, DRAW.replaceAll("SAMPLE", "linear"));
   }
 
-  /** Gives a picture its texture, in slices, while it is wanted. @param {Picture} picture @param {() => boolean} wanted */
-  async upload(picture, wanted) {
+  /** Gives a picture its texture, in slices, while it is there and wanted. @param {Picture} picture */
+  async upload(picture, wanted = () => true) {
+    if (!picture.bitmap) return;
     const { gl } = this;
     const { bitmap, width, height } = picture;
     const texture = gl.createTexture();
@@ -151,7 +153,7 @@ export class WebGLRenderer {
         gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, width, count, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
         gl.pixelStorei(gl.UNPACK_SKIP_ROWS, 0);
         await this.settled();
-        if (!wanted()) return;
+        if (!picture.bitmap || !wanted()) return;
       }
       for (let lod = 1; lod <= lods; lod++) {
         const [wide, high] = [width, height].map((side) => Math.max(1, side >> lod));
@@ -159,11 +161,14 @@ export class WebGLRenderer {
           this.reduce(texture, lod, wide, row, count);
           // The small ones are made in one go.
           if (wide * high >= REDUCED / 4) await this.settled();
-          if (!wanted()) return;
+          if (!picture.bitmap || !wanted()) return;
         }
       }
       this.bind(texture, 0, lods);
       Object.assign(picture, { texture, lods });
+      if (this.slow) return;
+      bitmap.close();
+      picture.bitmap = null;
     } finally {
       if (picture.texture !== texture) gl.deleteTexture(texture);
     }
@@ -175,7 +180,7 @@ export class WebGLRenderer {
     const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     gl.flush();
     do await nextFrame();
-    while (gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED);
+    while (!this.lost && gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED);
     gl.deleteSync(sync);
   }
 
@@ -204,7 +209,7 @@ export class WebGLRenderer {
   /**
    * Draws in bands, one a step: all at once where a graphics card does it.
    * @param {CanvasRenderingContext2D} context of the viewer's canvas
-   * @param {import("./fades.mjs").Layer[]} layers outermost first, with textures
+   * @param {Layer[]} layers outermost first, with textures
    * @param {boolean} fine cubic interpolation, for a view at rest
    * @param {() => boolean} [wanted]
    */
@@ -222,7 +227,7 @@ export class WebGLRenderer {
       gl.clear(gl.COLOR_BUFFER_BIT);
       gl.enable(gl.BLEND);
       gl.useProgram(handle);
-      for (const { picture, start, size, opacity, edges, rises, power } of placed) {
+      for (const { picture, middle, size, opacity, edges, rises, power } of placed) {
         const step = Math.sqrt((size[0] * picture.width * size[1] * picture.height) / (width * height));
         const lod = clamp(Math.floor(Math.log2(step)), 0, picture.lods);
         // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,
@@ -230,7 +235,7 @@ export class WebGLRenderer {
         const ratio = Math.max(0.5, step / 2 ** lod);
         const coarse = lod < picture.lods ? (ratio * ratio - 1) / 3 - (fine ? 0 : 0.2) : 0;
         gl.bindTexture(gl.TEXTURE_2D, picture.texture);
-        set({ viewport, start, size, edges, rises, lod, coarse, opacity, power });
+        set({ viewport, middle, size, edges, rises, lod, coarse, opacity, power });
         gl.drawArrays(gl.TRIANGLES, 0, 3);
       }
       if (!this.slow) continue;

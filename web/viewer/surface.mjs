@@ -4,8 +4,8 @@
  * A graphics card draws all. Where the processor draws in its place, a view in motion is left to the browser's own
  * scaling, and WebGL draws it when it rests; without WebGL2 the browser's scaling draws both.
  *
- * @typedef {import("./fades.mjs").Picture} Picture
- * @typedef {import("./fades.mjs").Layer} Layer
+ * @import { Layer, Picture } from "./fades.mjs"
+ * @import { Levels } from "./loader.mjs"
  */
 
 import { drawFlat } from "./flat.mjs";
@@ -13,19 +13,16 @@ import { WebGLRenderer, nextFrame } from "./renderer.mjs";
 
 // Bytes of pictures kept by all viewers together; the ones that were looked at longest ago give theirs back.
 const BUDGET = 384 << 20;
-const LARGEST_BITMAP = 8192;
 
 class Surface {
-  constructor() {
-    /** The one that was looked at last comes last. @type {Set<import("./loader.mjs").Levels>} */
-    this.viewers = new Set();
-    /** @type {WebGLRenderer | null} */
-    this.renderer = null;
-    /** When it is known who draws. */
-    this.ready = this.begin();
-    /** When the work is done that was given out so far. @type {Promise<void>} */
-    this.turn = this.ready;
-  }
+  /** The one that was looked at last comes last. @type {Set<Levels>} */
+  viewers = new Set();
+  /** @type {WebGLRenderer | null} */
+  renderer = null;
+  /** When it is known who draws. */
+  ready = this.begin();
+  /** When the work is done that was given out so far. @type {Promise<void>} */
+  turn = this.ready;
 
   async begin() {
     // The page appears first.
@@ -49,8 +46,9 @@ class Surface {
     return this.webgl?.slow ? null : this.webgl;
   }
 
+  /** The most pixels that a side can have. */
   get largest() {
-    return this.webgl?.largest ?? LARGEST_BITMAP;
+    return this.webgl?.largest ?? Infinity;
   }
 
   /** Bytes that a pixel of a picture takes: bitmap, texture with mipmaps, or both. */
@@ -71,11 +69,7 @@ class Surface {
 
   /** Make a picture ready to be drawn in motion. @param {Picture} picture */
   async fill(picture) {
-    if (!this.quick) return;
-    await this.inTurn(() => this.quick?.upload(picture, () => Boolean(picture.bitmap)));
-    if (!picture.texture) return;
-    picture.bitmap.close();
-    picture.bitmap = null;
+    if (this.quick) await this.inTurn(() => this.quick?.upload(picture));
   }
 
   /** @param {CanvasRenderingContext2D} context @param {Layer[]} layers outermost first */

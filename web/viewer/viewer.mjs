@@ -4,7 +4,6 @@
  * @typedef {ConstructorParameters<typeof StackGeometry>[0] & {levels: {prompt: string}[]}} Stack
  *     what a zoom stack is, without its pictures
  * @typedef {{
- *     takesWheel?: () => boolean,
  *     passOn?: (event: Event) => void,
  *     onRest?: (place: string) => void,
  *     placer?: () => {place: (level: number, where: {zoom: number, center: number[]}) => void} | undefined,
@@ -36,17 +35,18 @@ const ICONS = {
 };
 
 export class Viewer {
+  stack = null;
+  levels = null;
+  frame = 0;
+  before = 0;
+  movedAt = 0;
+  /** What was, or is being, drawn exactly: what its layers show, and whether they are drawn. */
+  exact = null;
+
   /** @param {HTMLElement} parent where it is put @param {Host} host */
   constructor(parent, host = {}) {
     this.parent = parent;
     this.host = host;
-    this.stack = null;
-    this.levels = null;
-    this.frame = 0;
-    this.before = 0;
-    this.movedAt = 0;
-    /** What was, or is being, drawn exactly: what its layers show, and whether they are drawn. */
-    this.exact = null;
     this.build();
     new ResizeObserver(() => this.resize()).observe(this.stage);
     this.say(t("empty"));
@@ -58,9 +58,9 @@ export class Viewer {
     this.canvas = el("canvas", { "aria-hidden": true });
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.message = el("div", { className: "zs-message", role: "status" });
-    this.hint = el("div", { className: "zs-hint" }, t("click"));
     const named = { tabIndex: 0, role: "application", "aria-label": t("stage") };
-    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message, this.hint);
+    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message,
+      el("div", { className: "zs-hint" }, t("click")));
     this.playButton = button(t("play"), icon("play"), () => press(" ", this));
     this.speedButton = button("", "", () => this.nextSpeed());
     this.placeButton = button(t("place"), icon("place"), () => this.placeNext());
@@ -78,7 +78,7 @@ export class Viewer {
     for (const name of ["pointerdown", "keydown", "keyup"]) {
       this.root.addEventListener(name, () => this.root.classList.toggle("zs-keys", name !== "pointerdown"), true);
     }
-    for (const name of ["focusin", "focusout", "pointerenter"]) this.root.addEventListener(name, () => this.ask());
+    for (const name of ["focusin", "pointerenter"]) this.root.addEventListener(name, () => this.ask());
   }
 
   /**
@@ -127,7 +127,6 @@ export class Viewer {
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
     this.say(words);
-    this.ask();
   }
 
   say(words, note = false) {
@@ -149,18 +148,18 @@ export class Viewer {
     else this.say(t("missing", { level: level + 1 }), true);
   }
 
-  /** Whether a wheel is meant for the picture. */
+  /** Whether a wheel is meant for the picture: in a graph, once it was clicked. */
   takesWheel() {
-    return Boolean(this.levels) && (Boolean(this.dialog) || (this.host.takesWheel?.() ?? true));
+    const { dialog, host, levels, root } = this;
+    return Boolean(levels && (dialog || !host.passOn || root.contains(document.activeElement)));
   }
 
   passOn(event) {
     if (!this.dialog) this.host.passOn?.(event);
   }
 
-  /** What depends on what stands around: asked whenever somebody comes. */
+  /** Whether a level can be placed depends on what stands around: asked whenever somebody comes. */
   ask() {
-    this.hint.classList.toggle("zs-on", Boolean(this.levels) && !this.takesWheel());
     this.placeButton.hidden = !this.host.placer?.();
   }
 
@@ -199,7 +198,7 @@ export class Viewer {
     if (moved) this.movedAt = now;
     this.levels.look(this.flight.place.level);
     const { layers, pictures } = this.layers(now);
-    const facts = layers.flatMap(({ picture, opacity, start, size }) => [picture, opacity, ...start, ...size]);
+    const facts = layers.flatMap(({ picture, opacity, middle, size }) => [picture, opacity, ...middle, ...size]);
     const { exact } = this;
     if (facts.length !== exact?.facts.length || facts.some((fact, i) => fact !== exact.facts[i])) {
       this.exact = null;
@@ -220,36 +219,32 @@ export class Viewer {
     this.rest();
   }
 
-  /** What there is to draw, outermost first, and whether it is pictures: until the outermost is there, thumbnails stand
-   * for all. */
+  /** What there is to draw, outermost first: pictures, or thumbnails until the outermost picture is there. */
   layers(now) {
-    const parts = this.geometry.parts(this.flight.place, this.flight.viewport);
-    const found = parts.map((part) => ({ ...part, ...this.levels.get(part.level, now) }));
-    const busy = found.some(({ level, picture }) => !picture && this.levels.awaits(level));
-    this.stage.setAttribute("aria-busy", String(busy));
-    const drawn = (layers) => layers.filter(({ picture }) => picture);
-    const thumbnail = ({ level }) => this.rail.thumbnails[this.geometry.picture(level)];
-    const thumbnails = drawn(found[0].picture ? [] : parts.map((part) => ({ ...part, opacity: 1, picture: thumbnail(part) })));
-    if (thumbnails.length) return { layers: thumbnails, pictures: false };
-    const layers = drawn(found);
-    if (layers.length) {
-      layers[0].opacity = 1;
+    const { flight, geometry, levels, rail } = this;
+    const comes = ({ level }) => level <= flight.place.level + levels.around && !levels.misses(level);
+    const parts = geometry.parts(flight.place, flight.viewport).filter(comes);
+    const found = parts.map((part) => ({ ...part, ...levels.get(part.level, now) }));
+    this.stage.setAttribute("aria-busy", String(found.some(({ picture }) => !picture)));
+    const pictures = Boolean(found[0]?.picture);
+    if (pictures) {
+      found[0].opacity = 1;
       if (!this.failed) this.say(this.previewed ? t("sampling") : "", true);
     }
-    return { layers, pictures: layers.length > 0 };
+    const thumbnail = (part) => ({ ...part, opacity: 1, picture: rail.thumbnails[geometry.picture(part.level)] });
+    return { layers: (pictures ? found : parts.map(thumbnail)).filter(({ picture }) => picture), pictures };
   }
 
   /** Where the view is, in words and on the rail. */
   read() {
-    const { geometry, flight, stack } = this;
-    const levels = stack.levels.length;
-    const { lap, place } = flight;
-    const round = geometry.closed && flight.zoom - lap > levels - 0.5 ? levels : 0;
-    const zoom = clamp(flight.zoom - lap - round, 0, levels - 1);
+    const { geometry, flight } = this;
+    const { levels } = geometry;
+    const along = geometry.picture(flight.place.level) + flight.place.t;
+    const zoom = clamp(geometry.closed && along > levels - 0.5 ? along - levels : along, 0, levels - 1);
     const nearest = Math.round(zoom);
     const level = t("level", { level: nearest + 1, levels });
-    const { prompt } = stack.levels[nearest];
-    put(this.scale, magnification(geometry.depth({ ...place, level: place.level - lap })));
+    const { prompt } = this.stack.levels[nearest];
+    put(this.scale, magnification(geometry.depth(flight.place)));
     put(this.level, level);
     put(this.prompt, prompt);
     this.rail.mark(zoom, prompt ? `${level}: ${prompt}` : level);
@@ -281,7 +276,7 @@ export class Viewer {
     this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
   }
 
-  /** @param {import("./geometry.mjs").Place} place */
+  /** @param {Flight["place"]} place */
   stand(place) {
     this.flight.stand(place);
     this.changed();
@@ -307,7 +302,6 @@ export class Viewer {
       dialog.remove();
       this.dialog = null;
       label(this.fullButton, t("fullscreen"));
-      this.ask();
       this.fullButton.focus({ preventScroll: true });
     });
     quiet(dialog, "keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy");

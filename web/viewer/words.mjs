@@ -36,8 +36,7 @@ export function speak(language) {
 
 /** The words for a key, with {names} filled in. @param {string} key @param {Record<string, string | number>} values */
 export function t(key, values = {}) {
-  const words = table[key] ?? WORDS.en[key] ?? key;
-  return words.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return (table[key] ?? WORDS.en[key]).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
 /** A magnification for reading: "× 4,096", "× 3.2 · 10¹²". @param {number} log its natural logarithm */
