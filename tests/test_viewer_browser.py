@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 
 import pytest
@@ -138,6 +139,37 @@ def test_fly_in_the_graph_save_the_workflow_and_open_it_again(tab, comfy):
     shutil.rmtree(folder)
     tab.evaluate("async (saved) => { app.graph.clear(); await app.loadGraphData(saved) }", saved)
     tab.locator(".zs-message", has_text="Run the workflow again").wait_for()
+
+
+def test_the_next_level_is_put_here_only_where_a_prompt_list_can_take_it(tab):
+    load(tab, graph_of(("ZoomStackViewer", {"quality": next(FRESH)})))
+    run(tab)
+    hold_still(tab, ".zs-stage")
+    put = tab.locator(".zs-bar button[title='Put the next level here']")
+    put.wait_for(state="hidden")
+    tab.evaluate("""() => {
+        const list = LiteGraph.createNode("ZoomPromptList");
+        list.pos = [-700, 900];
+        app.graph.add(list);
+        const prompts = list.widgets.find((widget) => widget.name === "prompts");
+        prompts.value = "a galaxy\\na star";
+        prompts.callback?.(prompts.value);
+        window.read = () => prompts.value;
+        const render = app.graph._nodes.find((node) => node.type === "ZoomStackRender");
+        window.slot = () => render.inputs.findIndex((input) => input.name === "levels");
+        list.connect(2, render, slot());
+        window.part = () => render.disconnectInput(slot());
+    }""")
+    # Asked anew when the mouse comes.
+    tab.mouse.move(5, 400)
+    tab.locator(".zs-stage").hover()
+    put.click()
+    tab.wait_for_function("() => read().startsWith('[')")
+    assert json.loads(tab.evaluate("read()"))[1] == {"prompt": "a star", "zoom": 1.25}
+    tab.evaluate("() => part()")
+    tab.mouse.move(5, 400)
+    tab.locator(".zs-stage").hover()
+    put.wait_for(state="hidden")
 
 
 def test_a_page_is_offered_as_a_link(tab, comfy):

@@ -26,8 +26,11 @@ import {StackGeometry} from %s;
 const cases = JSON.parse(await new Promise((done) => {
     let text = ""; process.stdin.on("data", (part) => text += part).on("end", () => done(text)); }));
 console.log(JSON.stringify(cases.map(({stack, zooms}) => {
-    const geometry = new StackGeometry({...stack, levels: stack.levels.length});
-    return zooms.map((zoom) => geometry.view(zoom));
+    const geometry = new StackGeometry(stack);
+    return zooms.map((zoom) => {
+        const {level, middle: [x, y], size: [width, height]} = geometry.filled(geometry.onPath(zoom), geometry.pixels);
+        return {level, left: x - width / 2, top: y - height / 2, width, height};
+    });
 })));
 """
 

@@ -465,7 +465,8 @@ def test_a_hostile_text_stays_text_and_nothing_is_fetched(chromium, stack, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("count", "height", "width", "zoom"), [(1, 64, 64, 2.0), (64, 32, 48, 4.0), (3, 16, 512, 2.0), (2, 256, 8, 1.25)]
+    ("count", "height", "width", "zoom"),
+    [(1, 64, 64, 2.0), (40, 16, 16, 2.0), (64, 32, 48, 4.0), (3, 16, 512, 2.0), (2, 256, 8, 1.25)],
 )
 def test_stacks_of_any_shape(chromium, tmp_path, count, height, width, zoom):
     levels = ZoomLevels.uniform(count, zoom)

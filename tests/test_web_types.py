@@ -42,5 +42,5 @@ def test_the_modules_are_what_their_types_say(tmp_path):
 
 
 def test_the_checker_sees_a_wrong_call(tmp_path):
-    found = errors(tmp_path, ("viewer/surface.mjs", "yield* this.quick.upload(picture)", "yield* this.quick.upload(5)"))
+    found = errors(tmp_path, ("viewer/surface.mjs", "upload(picture, going)", "upload(5, going)"))
     assert len(found) == 1 and "surface.mjs" in found[0]

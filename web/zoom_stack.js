@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { LevelEditor } from "./editor/editor.mjs";
+import { LevelEditor, MARGIN } from "./editor/editor.mjs";
 import { speak as speakEditor } from "./editor/words.mjs";
 import { el } from "./viewer/dom.mjs";
 import { Viewer } from "./viewer/viewer.mjs";
@@ -19,9 +19,9 @@ const PLACE = "zoom-stack-place";
 // prompt list is edited as text.
 const SHOWN = "zoom_stack";
 const MODE = "prompts as text";
-// Sizes in the graph's units.
-const VIEWER = { least: 300, width: 460, height: 560 };
-const EDITOR = { bar: 36, row: 40, most: 520, open: 420, margin: 6 };
+// Sizes of a viewer in the graph's units.
+const LEAST = 300;
+const [WIDTH, HEIGHT] = [460, 560];
 
 /** Calls `after` once a method or callback of the frontend is through. */
 function chain(object, name, after) {
@@ -47,11 +47,9 @@ function reach(start, upstream = false) {
 
 /** A node by its locator: "3", or "subgraph:3". */
 function nodeAt(id) {
-  const parts = id.split(":");
-  const last = parts.at(-1);
-  const root = app.rootGraph ?? app.graph;
-  const graph = parts.length > 1 ? root?.subgraphs?.get(parts.at(-2)) : root;
-  return graph?.getNodeById(Number(last)) ?? graph?.getNodeById(last);
+  const [node, subgraph] = String(id).split(":").reverse();
+  const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
+  return graph?.getNodeById(node);
 }
 
 const address = ({ filename, subfolder = "", type = "temp" }) => `/view?${new URLSearchParams({ filename, subfolder, type })}`;
@@ -84,165 +82,115 @@ function passOn(event) {
 }
 
 class NodeViewer {
+  /** Counts what was asked for: what comes later than something newer is left out. */
+  asked = 0;
+  previewed = false;
+
   constructor(node) {
-    this.node = node;
-    this.asked = 0;
-    this.previewed = false;
-    this.ended = new WeakSet();
     const element = el("div");
-    element.style.cssText = `width: 100%; height: 100%; min-height: ${VIEWER.least}px;`;
-    this.viewer = new Viewer(element, {
-      takesWheel: () => element.contains(document.activeElement),
-      passOn,
-      onPlace: (wanted) => dispatchEvent(new CustomEvent(PLACE, { detail: { node, ...wanted } })),
+    element.style.cssText = `width: 100%; height: 100%; min-height: ${LEAST}px;`;
+    this.viewer = new Viewer(element, { passOn, placer: () => placer(node) });
+    addWidget(node, "viewer", element, { getMinHeight: () => LEAST });
+    grow(node, WIDTH, HEIGHT);
+    chain(node, "onRemoved", () => {
+      this.asked++;
+      this.viewer.close();
     });
-    addWidget(node, "viewer", element, { getMinHeight: () => VIEWER.least });
-    grow(node, VIEWER.width, VIEWER.height);
   }
 
-  /**
-   * Show what the node gave out, unless that is what is shown already.
-   * @param {any} output @param {boolean} executed just now, and not only told again
-   */
-  async show(output, executed = false) {
-    const file = output?.zoom_stack?.[0];
+  /** Show a stack, unless that is what is shown already. @param {any} file @param {boolean} executed just now */
+  async show(file, executed) {
     if (!file || (file.subfolder === this.shown && !(executed && this.previewed))) return;
-    // A preview may still be cut up when its run is over.
-    for (const stack of sampling.values()) this.ended.add(stack);
     this.previewed = false;
     this.shown = file.subfolder;
-    this.node.properties[SHOWN] = file;
     const asked = ++this.asked;
     try {
       const stack = await (await fetched(file)).json();
       if (asked !== this.asked) return;
-      const read = async (level) => (await fetched({ ...file, filename: stack.levels[level].file })).blob();
-      this.viewer.show(stack, read, { keep: true });
+      this.viewer.show(stack, async (level) => (await fetched({ ...file, filename: stack.levels[level].file })).blob());
     } catch {
       if (asked === this.asked) this.viewer.clear(t("gone"));
     }
   }
 
   /** Show what the sampler before this node has so far. */
-  preview(stack, pictures) {
-    if (this.ended.has(stack)) return;
+  preview(stack, read) {
     this.asked++;
     this.previewed = true;
-    this.viewer.preview(stack, pictures);
-  }
-
-  close() {
-    this.asked++;
-    this.viewer.close();
+    this.viewer.preview(stack, read);
   }
 }
 
 /** A link to a saved page, on the node that saved it. */
 class PageLink {
+  link = el("a", { target: "_blank", rel: "noopener" });
+
   constructor(node) {
-    this.node = node;
-    this.link = el("a", { target: "_blank", rel: "noopener" });
     this.link.style.cssText = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
     const element = el("div", {}, this.link);
     element.style.cssText = "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;";
     addWidget(node, "page", element, { getMinHeight: () => 32 });
   }
 
-  show(output) {
-    const file = output?.zoom_page?.[0];
+  show(file) {
     if (!file) return;
-    this.node.properties[SHOWN] = file;
-    Object.assign(this.link, { href: api.apiURL(address(file)), download: file.filename });
-    this.link.textContent = t("page", { file: file.filename });
+    const textContent = t("page", { file: file.filename });
+    Object.assign(this.link, { href: api.apiURL(address(file)), download: file.filename, textContent });
   }
-
-  close() {}
 }
 
 /** The level editor on a prompt list. */
 class NodeEditor {
   constructor(node) {
     this.node = node;
-    this.text = this.widget("prompts");
-    const value = (name, other) => (this.linked(name) ? other : this.widget(name)?.value ?? other);
     this.editor = new LevelEditor({
-      resized: () => this.resize(),
-      text: () => String(this.text.value ?? ""),
-      read: async (text) => (await api.fetchApi(READ, { method: "POST", body: JSON.stringify({ text }) })).json(),
-      write: (text) => this.write("prompts", text),
-      settings: () => ({
-        negative: String(value("negative", "")),
-        loop: Boolean(this.widget("loop")?.value),
-        count: Number(value("count", 0)),
-        zoom: value("zoom", undefined),
-      }),
-      writeNegative: (text) => this.linked("negative") || this.write("negative", text),
-      linked: () => this.linked("prompts"),
-      asText: () => Boolean(node.properties[MODE]),
-      showText: (on) => {
-        node.properties[MODE] = on;
-        this.arrange();
+      value: (name) => this.widget(name)?.value,
+      write: (name, value) => {
+        const widget = this.widget(name);
+        widget.value = value;
+        widget.callback?.(value);
       },
+      linked: (name) => node.inputs.some((input) => input.name === name && input.link != null),
+      read: async (text) => (await api.fetchApi(READ, { method: "POST", body: JSON.stringify({ text }) })).json(),
+      asText: () => Boolean(node.properties[MODE]),
+      showText: (on) => (node.properties[MODE] = on),
       pictures: () => this.pictures(),
       passWheel: passOn,
+      arrange: () => this.arrange(),
     });
     addWidget(node, "editor", this.editor.element, {
-      margin: EDITOR.margin,
-      getMinHeight: () => this.height,
-      getMaxHeight: () => (this.textShown ? this.height : undefined),
+      margin: MARGIN,
+      getMinHeight: () => this.editor.height,
+      getMaxHeight: () => (this.editor.textShown ? this.editor.height : undefined),
     });
     for (const name of ["prompts", "negative", "zoom", "loop", "count"]) {
       const widget = this.widget(name);
       if (widget) chain(widget, "callback", () => this.editor.refresh());
     }
-    chain(node, "onConnectionsChange", () => queueMicrotask(() => this.show()));
-    this.show();
+    chain(node, "onConnectionsChange", () => queueMicrotask(() => this.editor.refresh()));
+    this.editor.refresh();
   }
 
   widget(name) {
     return this.node.widgets.find((widget) => widget.name === name);
   }
 
-  linked(name) {
-    const slot = this.node.inputs?.findIndex((input) => input.name === name) ?? -1;
-    return slot >= 0 && this.node.isInputConnected(slot);
-  }
-
-  write(name, value) {
-    const widget = this.widget(name);
-    widget.value = value;
-    widget.callback?.(value);
-  }
-
-  get textShown() {
-    return Boolean(this.node.properties[MODE]) || this.linked("prompts");
-  }
-
-  /** By the number of rows, never by the element's own size, which follows from this. */
-  get height() {
-    const { rows, problem, opened } = this.editor;
-    if (this.textShown || !rows.length) return EDITOR.bar + (problem.hidden ? 0 : EDITOR.row);
-    return Math.max(Math.min(EDITOR.bar + EDITOR.row * rows.length, EDITOR.most), opened ? EDITOR.open : 0);
-  }
-
-  /** Show the text or hide it. */
+  /** Show the text or hide it, and make room for the rows. */
   arrange() {
-    const { text } = this;
-    const hidden = !this.textShown;
-    if (text.hidden === hidden) return;
-    text.hidden = text.options.hidden = hidden;
-    // The Vue renderer goes by the options in its own store, and looks when the list of widgets changes.
-    if (text._state?.options) text._state.options.hidden = hidden;
-    this.node.widgets.push(this.node.widgets.pop());
-  }
-
-  resize() {
-    const wanted = `${this.height - 2 * EDITOR.margin}px`;
-    const { style } = this.editor.element;
-    if (style.minHeight === wanted) return;
-    style.minHeight = wanted;
-    grow(this.node, ...this.node.computeSize());
-    this.node.setDirtyCanvas?.(true, true);
+    const { node, editor } = this;
+    const text = this.widget("prompts");
+    const hidden = !editor.textShown;
+    if (text.hidden !== hidden) {
+      text.hidden = text.options.hidden = hidden;
+      // The Vue renderer goes by the options in its own store, and looks when the list of widgets changes.
+      if (text._state?.options) text._state.options.hidden = hidden;
+      node.widgets.push(node.widgets.pop());
+    }
+    const wanted = `${editor.height - 2 * MARGIN}px`;
+    if (editor.element.style.minHeight === wanted) return;
+    editor.element.style.minHeight = wanted;
+    grow(node, ...node.computeSize());
+    node.setDirtyCanvas(true, true);
   }
 
   /** The levels' pictures that a node downstream has shown last, by the nearest. */
@@ -252,11 +200,8 @@ class NodeEditor {
   }
 
   show() {
-    this.arrange();
     this.editor.refresh();
   }
-
-  close() {}
 }
 
 const KINDS = { ZoomStackViewer: NodeViewer, ZoomStackPage: PageLink, ZoomPromptList: NodeEditor };
@@ -264,56 +209,65 @@ const KINDS = { ZoomStackViewer: NodeViewer, ZoomStackPage: PageLink, ZoomPrompt
 /** What stands on a node. @type {Map<object, NodeViewer | PageLink | NodeEditor>} */
 const widgets = new Map();
 
-function refreshEditors() {
-  for (const widget of widgets.values()) if (widget instanceof NodeEditor) widget.editor.refresh();
+/** What of one kind stands on nodes. @template T @param {object[]} nodes @param {new (node: any) => T} Kind */
+const among = (nodes, Kind) => nodes.flatMap((node) => {
+  const widget = widgets.get(node);
+  return widget instanceof Kind ? [widget] : [];
+});
+
+/** Tell what stands on a node what the node gave out. */
+function tell(node, output, executed = false) {
+  const widget = widgets.get(node);
+  const [file] = output?.zoom_stack ?? output?.zoom_page ?? [];
+  if (widget && file) node.properties[SHOWN] = file;
+  widget?.show(file, executed);
 }
 
-/** Place a level on the nearest prompt list that leads to a node. */
-function place({ node, level, zoom, center }) {
-  const found = reach(node, true).map((each) => widgets.get(each)).find((widget) => widget instanceof NodeEditor);
-  if (found instanceof NodeEditor) found.editor.place(level, { zoom, center });
+function refreshEditors() {
+  for (const { editor } of among([...widgets.keys()], NodeEditor)) editor.refresh();
+}
+
+/** The editor on the nearest prompt list that leads to a node, where that can place levels. */
+function placer(node) {
+  const [found] = among(reach(node, true), NodeEditor);
+  return found?.editor.editable ? found.editor : undefined;
 }
 
 /** How the levels of a sampler lie, by the node's id. */
 const sampling = new Map();
 
-/** Cut a preview into its levels and show them in the viewers that the sampler feeds. */
+/** Show a preview, with its levels side by side, in the viewers that the sampler feeds. */
 async function onPreview({ blob, displayNodeId, nodeId }) {
-  const stack = sampling.get(String(nodeId)) ?? sampling.get(String(displayNodeId));
-  if (!stack || stack.busy) return;
-  const shown = reach(nodeAt(String(displayNodeId ?? nodeId))).map((node) => widgets.get(node));
-  const viewers = shown.filter((widget) => widget instanceof NodeViewer);
+  const stack = sampling.get(nodeId);
+  if (!stack) return;
+  const viewers = among(reach(nodeAt(displayNodeId ?? nodeId)), NodeViewer).map((viewer) => ({ viewer, asked: viewer.asked }));
   if (!viewers.length) return;
-  // A preview that comes while the one before it is still cut up is left out.
-  stack.busy = true;
-  try {
-    const whole = await createImageBitmap(blob);
-    const rows = Math.ceil(stack.levels.length / stack.columns);
-    const [width, height] = [whole.width / stack.columns, whole.height / rows];
-    // The core's advanced sampler shows the first level alone at its end.
-    if (Math.abs((width * stack.height) / (height * stack.width) - 1) > 0.1) return;
-    const pictures = await Promise.all(stack.levels.map((_, i) => createImageBitmap(
-      whole,
-      Math.round((i % stack.columns) * width),
-      Math.round(Math.floor(i / stack.columns) * height),
-      Math.max(1, Math.floor(width)),
-      Math.max(1, Math.floor(height)),
-    )));
-    whole.close();
-    for (const viewer of viewers) viewer.preview(stack, pictures);
-  } finally {
-    stack.busy = false;
-  }
+  const whole = await createImageBitmap(blob);
+  const [width, height] = [whole.width / stack.columns, whole.height / Math.ceil(stack.levels.length / stack.columns)];
+  // The core's advanced sampler shows the first level alone at its end.
+  if (Math.abs((width * stack.height) / (height * stack.width) - 1) > 0.1) return;
+  const read = (level) => createImageBitmap(
+    whole,
+    Math.round((level % stack.columns) * width),
+    Math.round(Math.floor(level / stack.columns) * height),
+    Math.max(1, Math.floor(width)),
+    Math.max(1, Math.floor(height)),
+  );
+  // Its run may be over meanwhile.
+  for (const { viewer, asked } of viewers) if (viewer.asked === asked) viewer.preview(stack, read);
 }
 
 app.registerExtension({
   name: "ZoomStack",
   async setup() {
-    api.addEventListener(SAMPLING, ({ detail }) => sampling.set(String(detail.node), detail));
+    api.addEventListener(SAMPLING, ({ detail }) => sampling.set(detail.node, detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => onPreview(detail));
     api.addEventListener("executed", refreshEditors);
-    addEventListener(PLACE, (event) => place(/** @type {CustomEvent} */ (event).detail));
-    const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+    addEventListener(PLACE, (event) => {
+      const { node, level, ...where } = /** @type {CustomEvent} */ (event).detail;
+      placer(node)?.place(level, where);
+    });
+    const language = app.extensionManager.setting.get("Comfy.Locale");
     const { viewer, editor } = await words(language);
     if (Object.keys(viewer).length) WORDS[language] = viewer;
     speak(language);
@@ -322,20 +276,13 @@ app.registerExtension({
   nodeCreated(node) {
     const Widget = KINDS[node.constructor.comfyClass];
     if (!Widget) return;
-    const widget = new Widget(node);
-    widgets.set(node, widget);
-    chain(node, "onExecuted", (output) => widget.show(output, true));
-    chain(node, "onConfigure", () => queueMicrotask(() => {
-      const file = node.properties?.[SHOWN];
-      widget.show({ zoom_stack: file && [file], zoom_page: file && [file] });
-    }));
-    chain(node, "onRemoved", () => {
-      widgets.delete(node);
-      widget.close();
-    });
+    widgets.set(node, new Widget(node));
+    chain(node, "onExecuted", (output) => tell(node, output, true));
+    chain(node, "onConfigure", () => queueMicrotask(() => tell(node, { zoom_page: [node.properties[SHOWN]] })));
+    chain(node, "onRemoved", () => widgets.delete(node));
   },
   onNodeOutputsUpdated(outputs) {
-    for (const [id, output] of Object.entries(outputs)) widgets.get(nodeAt(id))?.show(output);
+    for (const [id, output] of Object.entries(outputs)) tell(nodeAt(id), output);
     refreshEditors();
   },
 });

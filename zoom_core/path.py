@@ -148,6 +148,11 @@ class CameraPath:
             knots = _knots(fixed, self.closed) if fixed else []
             self._axes.append([_Segment.solve(*values) for values in zip(scales, fixed, knots, knots[1:])])
 
+    @property
+    def ways(self) -> list[list[tuple[float, float, float, float]]]:
+        """(enter, cruise, leave, turn) of every step inwards, across and down: what `view` follows."""
+        return [[(way.enter, way.cruise, way.leave, way.turn) for way in axis] for axis in self._axes]
+
     def view(self, zoom: float) -> View:
         """What the camera sees at `zoom`, in levels: 0 is level 0 whole, N - 1 the innermost whole.
 

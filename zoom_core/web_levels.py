@@ -12,6 +12,7 @@ import torch
 from .geometry import Geometry
 from .levels import ZoomLevels
 from .operators import downscale
+from .path import CameraPath
 from .stack import ZoomStack
 
 DEFAULT_QUALITY = 95
@@ -27,17 +28,16 @@ def _reduced(height: int, width: int, largest_side: int) -> tuple[int, int]:
 
 
 def describe_levels(levels: ZoomLevels, geometry: Geometry) -> dict[str, Any]:
-    """Sizes in pixels, prompts, and insets [left, top, width, height] in fractions of the level around them;
-    those of an endless zoom are one more, and `closed`."""
+    """Sizes in pixels, prompts, insets [left, top, width, height] in fractions of the level around them, and the
+    camera's ways through them; those of an endless zoom are one more, and `closed`."""
+    path = CameraPath(geometry)
     return {
         "version": 1,
         "width": geometry.width,
         "height": geometry.height,
         "closed": geometry.closed,
-        "insets": [
-            [i.left / geometry.width, i.top / geometry.height, i.width / geometry.width, i.height / geometry.height]
-            for i in geometry.steps
-        ],
+        "insets": path.insets,
+        "ways": path.ways,
         "levels": [{"prompt": level.prompt} for level in levels],
     }
 

@@ -15,11 +15,18 @@ import { t } from "./words.mjs";
  * @typedef {import("./prompts.mjs").Row} Row
  * @typedef {import("./prompts.mjs").Settings} Settings
  * @typedef {{
- *   text(): string, read(text: string): Promise<{rows?: Row[], error?: string}>, write(text: string): void, settings(): Settings, writeNegative(text: string): void,
- *   linked(): boolean, asText(): boolean, showText(on: boolean): void, pictures(): (string | undefined)[],
- *   passWheel(event: WheelEvent): void, resized(): void,
- * }} Host what the editor asks of the node that it stands on
+ *   value(name: string): any, write(name: string, value: any): void, linked(name: string): boolean,
+ *   read(text: string): Promise<{rows?: Row[], error?: string}>, asText(): boolean, showText(on: boolean): any,
+ *   pictures(): (string | undefined)[], passWheel(event: WheelEvent): void, arrange(): void,
+ * }} Host what the editor asks of the node that it stands on, with its inputs by their names
  */
+
+// Sizes in the graph's units.
+export const MARGIN = 6;
+const BAR = 36;
+const ROW = 40;
+const MOST = 520;
+const OPEN = 420;
 
 export class LevelEditor {
   /** @param {Host} host */
@@ -53,7 +60,7 @@ export class LevelEditor {
 
   /** Read the text anew where it is not what was written here, and show everything as it is now. */
   refresh() {
-    const text = this.host.text();
+    const text = String(this.host.value("prompts") ?? "");
     if (text !== this.written) {
       this.written = text;
       const rows = readRows(text);
@@ -84,13 +91,42 @@ export class LevelEditor {
     this.#show();
   }
 
+  #settings() {
+    const { host } = this;
+    const value = (/** @type {string} */ name, /** @type {any} */ other) =>
+      host.linked(name) ? other : (host.value(name) ?? other);
+    return {
+      negative: String(value("negative", "")),
+      loop: Boolean(host.value("loop")),
+      count: Number(value("count", 0)),
+      zoom: value("zoom", undefined),
+    };
+  }
+
+  /** Whether the text stands in place of the rows. */
+  get textShown() {
+    return this.host.asText() || this.host.linked("prompts");
+  }
+
+  /** By the number of rows, never by the element's own size, which follows from this. */
+  get height() {
+    const { rows, problem, opened } = this;
+    if (this.textShown || !rows.length) return BAR + (problem.hidden ? 0 : ROW);
+    return Math.max(Math.min(BAR + ROW * rows.length, MOST), opened ? OPEN : 0);
+  }
+
+  /** Whether there are rows to change. */
+  get editable() {
+    return !this.unreadable && !this.asking && !this.host.linked("prompts");
+  }
+
   /**
    * Put a level somewhere in the one before it, as the viewer asks; makes the level where there is none.
    * @param {number} level
    * @param {{zoom: number, center: [number, number]}} place
    */
   place(level, place) {
-    if (this.unreadable || this.asking || this.host.linked() || !this.#placeable(level)) return;
+    if (!this.editable || !this.#placeable(level)) return;
     if (level === this.rows.length) this.#insert(level, { prompt: "" });
     this.opened = this.rows[level];
     this.#build();
@@ -117,7 +153,7 @@ export class LevelEditor {
       toggle: this.#toggle.bind(this),
       focus: (/** @type {number} */ row) => this.views[row]?.grip.focus(),
     };
-    this.loop = Boolean(this.host.settings().loop);
+    this.loop = this.#settings().loop;
     const before = (/** @type {number} */ i) => (i || !this.loop ? i - 1 : this.rows.length - 1);
     this.views = this.rows.map((row, i) => new LevelRow(row, i, before(i), row === this.opened, actions));
     this.list.replaceChildren(...this.views.map((view) => view.element));
@@ -125,8 +161,8 @@ export class LevelEditor {
 
   #show() {
     const { host } = this;
-    const settings = host.settings();
-    const linked = host.linked();
+    const settings = this.#settings();
+    const linked = host.linked("prompts");
     const asText = host.asText() && !linked;
     const closed = Boolean(this.unreadable || this.asking);
     const found = closed ? [] : problemsOf(this.rows, settings);
@@ -140,9 +176,9 @@ export class LevelEditor {
     this.modeButton.textContent = this.modeButton.title = t(asText ? "rows" : "text");
     this.modeButton.setAttribute("aria-label", this.modeButton.title);
     this.count.textContent = linked ? t("linked") : this.#summary(settings);
-    host.resized();
+    host.arrange();
     if (this.list.hidden) return;
-    if (Boolean(settings.loop) !== this.loop) this.#build();
+    if (settings.loop !== this.loop) this.#build();
     const pictures = host.pictures();
     for (const [i, view] of this.views.entries()) {
       view.refresh(settings, found.filter((problem) => problem.row === i), pictures.length === this.rows.length ? pictures : []);
@@ -161,7 +197,7 @@ export class LevelEditor {
 
   #changed() {
     this.written = writeRows(this.rows);
-    this.host.write(this.written);
+    this.host.write("prompts", this.written);
     this.#show();
   }
 
@@ -170,12 +206,12 @@ export class LevelEditor {
    * @param {Function} change (list, make) done to the rows, and to the lines
    */
   #restructure(change) {
-    const negatives = lines(this.host.settings().negative);
+    const negatives = lines(this.#settings().negative);
     const follow = negatives.length > 1 && negatives.length === this.rows.length;
     change(this.rows);
     if (follow) {
       change(negatives);
-      this.host.writeNegative(negatives.join("\n"));
+      this.host.write("negative", negatives.join("\n"));
     }
     this.#changed();
     this.#build();

@@ -1,8 +1,12 @@
 /** Wheel, trackpad, mouse, touch and keyboard on the picture. */
 
 import { quiet } from "./dom.mjs";
+import { both } from "./geometry.mjs";
 
-/** @typedef {import("./viewer.mjs").Viewer} Viewer */
+/**
+ * @import { Flight } from "./flight.mjs"
+ * @import { Viewer } from "./viewer.mjs"
+ */
 
 const WHEEL = 0.0025; // natural logarithm of magnification a pixel of wheel
 const PINCH = 4; // a trackpad's pinch comes as a wheel with small steps and the control key
@@ -30,15 +34,15 @@ export function attachControls(viewer) {
   const spread = () => {
     const [a, b = a] = pointers.values();
     const apart = Math.hypot((a[0] - b[0]) * stage.clientWidth, (a[1] - b[1]) * stage.clientHeight);
-    return { middle: [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])], apart };
+    return { middle: both((i) => 0.5 * (a[i] + b[i])), apart };
   };
 
   stage.addEventListener("wheel", (event) => {
     if (!viewer.takesWheel()) return viewer.passOn(event);
     event.preventDefault();
     event.stopPropagation();
-    const unit = event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? 20 * LINE : 1;
-    viewer.flight.wheel(-event.deltaY * unit * WHEEL * (event.ctrlKey ? PINCH : 1), ...at(event));
+    const unit = [1, LINE, 20 * LINE][event.deltaMode];
+    viewer.flight.wheel(-event.deltaY * unit * WHEEL * (event.ctrlKey ? PINCH : 1), at(event));
     viewer.changed();
   }, { passive: false });
 
@@ -59,22 +63,21 @@ export function attachControls(viewer) {
     event.stopPropagation();
     const old = spread();
     pointers.set(event.pointerId, at(event));
-    const now = spread();
-    const [u, v] = now.middle;
-    viewer.flight.pan(u - old.middle[0], v - old.middle[1]);
-    if (old.apart > 1 && now.apart > 1) viewer.flight.magnify(Math.log(now.apart / old.apart), u, v);
-    track.push([event.timeStamp, u, v]);
+    const { middle, apart } = spread();
+    viewer.flight.pan(both((i) => middle[i] - old.middle[i]));
+    if (old.apart > 1 && apart > 1) viewer.flight.magnify(Math.log(apart / old.apart), middle);
+    track.push({ time: event.timeStamp, middle });
     viewer.changed();
   });
 
   const end = (event) => {
     if (!pointers.delete(event.pointerId)) return;
     event.stopPropagation();
-    const recent = track.filter(([time]) => event.timeStamp - time < HISTORY);
+    const recent = track.filter(({ time }) => event.timeStamp - time < HISTORY);
     if (!pointers.size && event.type === "pointerup" && recent.length > 1) {
       const [first, last] = [recent[0], recent.at(-1)];
-      const seconds = Math.max(last[0] - first[0], 8) / 1000;
-      viewer.flight.release((last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds);
+      const seconds = Math.max(last.time - first.time, 8) / 1000;
+      viewer.flight.release(both((i) => (last.middle[i] - first.middle[i]) / seconds));
     }
     track = [];
     viewer.changed();
@@ -82,35 +85,37 @@ export function attachControls(viewer) {
   stage.addEventListener("pointerup", end);
   stage.addEventListener("pointercancel", end);
 
-  stage.addEventListener("dblclick", (event) => {
-    viewer.flight.flyBy(event.shiftKey ? -1 : 1);
-    viewer.changed();
-  });
+  stage.addEventListener("dblclick", (event) => press(event.shiftKey ? "pageup" : "pagedown", viewer));
 
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /** @type {Element} */ (event.target).closest("button")) return;
-    const action = KEYS[event.key.toLowerCase()];
-    if (!action) return;
+    const key = event.key.toLowerCase();
+    if (!(key in KEYS)) return;
     event.preventDefault();
     event.stopPropagation();
-    action(viewer.flight, viewer);
-    viewer.changed();
+    press(key, viewer);
   });
 }
 
-/** @type {Record<string, (flight: import("./flight.mjs").Flight, viewer: Viewer) => void>} */
+/** Do what a key or a button stands for. @param {string} key @param {Viewer} viewer */
+export function press(key, viewer) {
+  KEYS[key](viewer.flight, viewer);
+  viewer.changed();
+}
+
+/** @type {Record<string, (flight: Flight, viewer: Viewer) => void>} */
 const KEYS = {
-  arrowleft: (flight) => flight.pan(KEY_PAN, 0),
-  arrowright: (flight) => flight.pan(-KEY_PAN, 0),
-  arrowup: (flight) => flight.pan(0, KEY_PAN),
-  arrowdown: (flight) => flight.pan(0, -KEY_PAN),
-  "+": (flight) => flight.wheel(KEY_ZOOM, 0, 0),
-  "-": (flight) => flight.wheel(-KEY_ZOOM, 0, 0),
+  arrowleft: (flight) => flight.pan([KEY_PAN, 0]),
+  arrowright: (flight) => flight.pan([-KEY_PAN, 0]),
+  arrowup: (flight) => flight.pan([0, KEY_PAN]),
+  arrowdown: (flight) => flight.pan([0, -KEY_PAN]),
+  "+": (flight) => flight.wheel(KEY_ZOOM),
+  "-": (flight) => flight.wheel(-KEY_ZOOM),
   home: (flight) => flight.flyTo(flight.lap),
   end: (flight) => flight.flyTo(flight.lap + flight.last, 1.6),
   pagedown: (flight) => flight.flyBy(1),
   pageup: (flight) => flight.flyBy(-1),
-  " ": (_, viewer) => viewer.toggle(),
+  " ": (flight) => flight.toggle(),
   f: (_, viewer) => viewer.fullScreen(),
 };
 KEYS["="] = KEYS["+"];

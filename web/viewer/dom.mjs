@@ -17,15 +17,23 @@ export function el(tag, props = {}, ...children) {
   return element;
 }
 
-/**
- * @param {string} label what a screen reader says, and the tooltip
- * @param {Node | string} face
- * @param {() => void} press
- */
-export function button(label, face, press, className = "") {
-  const element = el("button", { type: "button", className, title: label, "aria-label": label }, face);
+/** What a screen reader says of an element, and its tooltip. @param {HTMLElement} element @param {string} words */
+export function label(element, words) {
+  element.title = words;
+  element.setAttribute("aria-label", words);
+}
+
+/** @param {string} words its label @param {Node | string} face @param {() => void} press */
+export function button(words, face, press, className = "") {
+  const element = el("button", { type: "button", className }, face);
+  label(element, words);
   element.addEventListener("click", press);
   return element;
+}
+
+/** Write words where they changed; a document's layout is not disturbed by the same words again. */
+export function put(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }
 
 /** Keep events from what stands around an element. @param {HTMLElement} element @param {...string} names */

@@ -1,6 +1,11 @@
-/** Draws the parts of a view with the browser's own scaling: quick everywhere, exact nowhere. */
+/**
+ * Draws the parts of a view with the browser's own scaling: quick everywhere, exact nowhere.
+ *
+ * @import { Layer } from "./fades.mjs"
+ */
 
-import { faded, smooth } from "./fades.mjs";
+import { faded } from "./fades.mjs";
+import { clamp, smooth } from "./geometry.mjs";
 
 // Straight pieces of a rise.
 const PIECES = 12;
@@ -10,19 +15,23 @@ let spare = null;
 
 /**
  * @param {CanvasRenderingContext2D} context of the viewer's canvas
- * @param {import("./fades.mjs").Layer[]} layers outermost first, with bitmaps
+ * @param {Layer[]} layers outermost first, with bitmaps
  * @param {boolean} fine for a view at rest
  */
 export function drawFlat(context, layers, fine) {
-  const { width, height } = context.canvas;
+  const viewport = [context.canvas.width, context.canvas.height];
   context.globalCompositeOperation = "source-over";
   context.fillStyle = "#000";
-  context.fillRect(0, 0, width, height);
-  for (const layer of faded(layers, width, height)) {
-    const { edges, rises, opacity, power, box: { left, top, width: wide, height: high } } = layer;
+  context.fillRect(0, 0, viewport[0], viewport[1]);
+  for (const layer of faded(layers, viewport)) {
+    const { edges, rises, opacity, power } = layer;
+    const [left, right, top, bottom] = edges.map((edge, side) =>
+      clamp(side % 2 ? Math.ceil(edge) : Math.floor(edge), 0, viewport[side >> 1]));
+    const [wide, high] = [right - left, bottom - top];
+    if (!wide || !high) continue;
     context.globalAlpha = opacity;
     if (rises.every((rise) => rise < 1)) {
-      place(context, layer, fine, width, height);
+      place(context, layer, fine, viewport);
       continue;
     }
     spare ??= document.createElement("canvas").getContext("2d");
@@ -32,7 +41,7 @@ export function drawFlat(context, layers, fine) {
     spare.setTransform(1, 0, 0, 1, -left, -top);
     spare.globalCompositeOperation = "source-over";
     spare.clearRect(left, top, wide, high);
-    place(spare, layer, fine, width, height);
+    place(spare, layer, fine, viewport);
     spare.globalCompositeOperation = "destination-out";
     for (const [side, rise] of rises.entries()) {
       if (rise < 1) continue;
@@ -53,16 +62,15 @@ export function drawFlat(context, layers, fine) {
   context.globalAlpha = 1;
 }
 
-/** What a viewport of width x height shows of a level, to where it lies. */
-function place(context, { picture, rect }, fine, width, height) {
+/** What a viewport shows of a level, to where it lies. */
+function place(context, { picture, middle, size }, fine, viewport) {
   context.imageSmoothingQuality = fine ? "high" : "medium";
-  const left = Math.max(rect.left, 0);
-  const top = Math.max(rect.top, 0);
-  const wide = Math.min(rect.left + rect.width, 1) - left;
-  const high = Math.min(rect.top + rect.height, 1) - top;
-  const [x, y] = [width / rect.width, height / rect.height];
-  context.drawImage(
-    picture.bitmap, left * picture.width, top * picture.height, wide * picture.width, high * picture.height,
-    (left - rect.left) * x, (top - rect.top) * y, wide * x, high * y,
-  );
+  const [x, y] = [picture.width, picture.height].map((pixels, i) => {
+    const start = middle[i] - 0.5 * size[i];
+    const low = Math.max(start, 0);
+    const seen = Math.min(start + size[i], 1) - low;
+    const scale = viewport[i] / size[i];
+    return [low * pixels, seen * pixels, (low - start) * scale, seen * scale];
+  });
+  context.drawImage(picture.bitmap, x[0], y[0], x[1], y[1], x[2], y[2], x[3], y[3]);
 }

@@ -1,10 +1,12 @@
 /**
  * Where the viewer is and how it moves: wheel and drag with inertia, glides to a level, play along the camera's path.
  *
- * @typedef {import("./geometry.mjs").Place} Place
+ * Points of the viewport are pairs from -0.5 to 0.5.
+ *
+ * @import { Pair, Place, StackGeometry } from "./geometry.mjs"
  */
 
-import { clamp, contained } from "./geometry.mjs";
+import { both, clamp, contained, smooth } from "./geometry.mjs";
 
 // Time constants in seconds.
 const WHEEL = 0.09;
@@ -13,16 +15,18 @@ const RETURN = 0.35;
 // No deeper than a twelfth of the innermost level that lies under the middle of the view.
 const SMALLEST = 1 / 12;
 const TINY = 1e-4;
+const STILL = [0, 0];
 
 export class Flight {
-  /** @param {import("./geometry.mjs").StackGeometry} geometry @param {boolean} calm without motion that nobody asked for */
+  /** @type {Pair} in pixels */
+  viewport = [1, 1];
+  speed = 1;
+
+  /** @param {StackGeometry} geometry @param {boolean} calm without motion that nobody asked for */
   constructor(geometry, calm = false) {
     this.geometry = geometry;
     this.calm = calm;
     this.place = geometry.onPath(0);
-    this.width = 1;
-    this.height = 1;
-    this.speed = 1;
     this.play(0);
   }
 
@@ -30,13 +34,17 @@ export class Flight {
   play(direction) {
     this.playing = direction;
     this.pending = 0;
-    this.drift = [0, 0];
+    this.drift = STILL;
     this.glide = null;
   }
 
-  resize(width, height) {
-    this.width = width;
-    this.height = height;
+  /** Play, at the end of the path the other way; or stand. */
+  toggle() {
+    this.play(this.playing ? 0 : this.zoom >= this.last && !this.geometry.closed ? -1 : 1);
+  }
+
+  resize(viewport) {
+    this.viewport = viewport;
     this.place = this.kept(this.place);
   }
 
@@ -54,8 +62,9 @@ export class Flight {
     return this.geometry.closed ? this.place.level - this.geometry.picture(this.place.level) : 0;
   }
 
-  get shares() {
-    return this.geometry.shares(this.width, this.height);
+  /** What fills the viewport at a place. @param {Place} place */
+  seen(place) {
+    return this.geometry.filled(place, this.viewport);
   }
 
   /** Stand at a place that was given out before, for example by a link. */
@@ -64,90 +73,73 @@ export class Flight {
     this.place = this.kept(this.geometry.settled(place));
   }
 
-  /** Magnify by e^amount about a point of the viewport (u, v from -0.5 to 0.5), with inertia. */
-  wheel(amount, u, v) {
+  /** Magnify by e^amount about a point of the viewport, with inertia. @param {Pair} anchor */
+  wheel(amount, anchor = STILL) {
     this.glide = null;
     this.playing = 0;
-    this.anchor = [u, v];
+    this.anchor = anchor;
     this.pending += amount;
     if (this.calm) this.step(1e3);
   }
 
-  /** Magnify by e^amount about a point of the viewport, at once. */
-  magnify(amount, u, v) {
-    const { x, y } = this.shares;
-    let place = this.magnified(this.place, amount, u * x, v * y);
+  /** Magnify by e^amount about a point of the viewport, at once. @param {Pair} anchor */
+  magnify(amount, anchor) {
+    const place = this.magnified(amount, anchor);
     const excess = Math.log(SMALLEST / this.smallness(place));
-    if (amount > 0 && excess > 0) place = this.magnified(place, -Math.min(excess, amount), u * x, v * y);
-    this.place = this.kept(place);
+    this.place = this.kept(amount > 0 && excess > 0 ? this.magnified(Math.max(amount - excess, 0), anchor) : place);
   }
 
-  /** One level's border after the other, because sizes follow each level's own inset. @returns {Place} */
-  magnified(place, amount, u, v) {
-    const { geometry } = this;
-    for (let left = amount; left !== 0;) {
-      const log = geometry.logZoom(place.level);
-      const wanted = place.t + left / log;
-      let t = wanted;
-      if (left > 0 && geometry.has(place.level + 1)) t = Math.min(t, 1);
-      else if (place.t > 0) t = Math.max(t, 0);
-      left = t === wanted ? 0 : left - (t - place.t) * log;
-      const before = geometry.size(place);
-      const after = geometry.size({ ...place, t });
-      place = { ...place, t, x: place.x + u * (before.width - after.width), y: place.y + v * (before.height - after.height) };
-      if (t === 1 && geometry.has(place.level + 1)) place = geometry.inwards(place);
-      else if (t === 0 && left < 0 && geometry.has(place.level - 1)) place = geometry.outwards(place);
-    }
-    return geometry.settled(place);
+  /** @returns {Place} */
+  magnified(amount, anchor) {
+    const { level, t, middle } = this.place;
+    const { size } = this.seen(this.place);
+    // The point that stays, as the middle of a view that is magnified.
+    const point = both((i) => middle[i] + anchor[i] * size[i]);
+    const there = this.geometry.settled({ level, t: t + amount / this.geometry.logZoom(level), middle: point });
+    const now = this.seen(there).size;
+    return { ...there, middle: both((i) => there.middle[i] - anchor[i] * now[i]) };
   }
 
   /** The smaller side of the viewport in the innermost level that lies under its middle. */
   smallness(place) {
-    let rect = this.geometry.rect(place, this.shares);
-    const beside = (start, size) => Math.abs(start + 0.5 * size - 0.5) > 0.5;
-    for (let { level } = place; beside(rect.left, rect.width) || beside(rect.top, rect.height); level--) {
-      if (!this.geometry.has(level - 1)) break;
-      rect = this.geometry.outerRect(level, rect);
-    }
-    return Math.min(rect.width, rect.height);
+    let view = this.seen(place);
+    const beside = ({ middle }) => middle.some((point) => Math.abs(point - 0.5) > 0.5);
+    while (beside(view) && this.geometry.has(view.level - 1)) view = this.geometry.outwards(view);
+    return Math.min(...view.size);
   }
 
-  /** Move the picture by a share of the viewport. */
-  pan(u, v) {
-    const { width, height } = this.geometry.rect(this.place, this.shares);
-    this.place = this.kept({ ...this.place, x: this.place.x - u * width, y: this.place.y - v * height });
+  /** Move the picture by a share of the viewport. @param {Pair} way */
+  pan(way) {
+    const { middle, size } = this.seen(this.place);
+    this.place = this.kept({ ...this.place, middle: both((i) => middle[i] - way[i] * size[i]) });
   }
 
-  /** Let go with a speed, in viewports a second. */
-  release(u, v) {
-    this.drift = this.calm || Math.hypot(u, v) < 0.05 ? [0, 0] : [u, v];
+  /** Let go with a speed, in viewports a second. @param {Pair} speed */
+  release(speed) {
+    this.drift = this.calm || Math.hypot(...speed) < 0.05 ? STILL : speed;
   }
 
   /** The place inside what there is to see: level 0 fills the viewport, or lies in its middle. */
   kept(place) {
-    const { geometry, shares } = this;
+    const { geometry } = this;
     if (geometry.closed) return place;
     if (place.level === 0) {
-      const lowest = Math.log(Math.min(shares.x, shares.y)) / geometry.logZoom(0);
+      const lowest = Math.log(Math.min(...geometry.shares(this.viewport))) / geometry.logZoom(0);
       place = { ...place, t: Math.max(place.t, lowest) };
     }
-    const own = geometry.rect(place, shares);
-    let rect = own;
-    for (let { level } = place; level > 0; level--) {
-      if (contained(rect)) return place;
-      rect = geometry.outerRect(level, rect);
+    const own = this.seen(place);
+    let view = own;
+    for (; view.level > 0; view = geometry.outwards(view)) {
+      if (contained(view)) return place;
     }
-    return {
-      ...place,
-      x: place.x + (correction(rect.left, rect.width) * own.width) / rect.width,
-      y: place.y + (correction(rect.top, rect.height) * own.height) / rect.height,
-    };
+    const { middle, size } = view;
+    return { ...place, middle: both((i) => place.middle[i] + (correction(middle[i], size[i]) * own.size[i]) / size[i]) };
   }
 
   /** Fly to a zoom on the path, in seconds; at once for 0. */
   flyTo(zoom, seconds = 0.9) {
     this.play(0);
-    if (this.calm || !seconds) this.place = this.beside(zoom, [0, 0]);
+    if (this.calm || !seconds) this.place = this.beside(zoom, STILL);
     else this.glide = { from: this.zoom, to: zoom, offset: this.offset(), passed: 0, seconds };
   }
 
@@ -157,38 +149,37 @@ export class Flight {
     this.flyTo(this.geometry.closed ? target : clamp(target, 0, this.last));
   }
 
-  /** How far the view lies beside the path, in its own sizes. @returns {number[]} */
+  /** How far the view lies beside the path, in its own sizes. */
   offset() {
     const way = this.geometry.onPath(this.zoom);
-    const { width, height } = this.geometry.size(this.place);
-    return [(this.place.x - way.x) / width, (this.place.y - way.y) / height];
+    const size = this.geometry.size(this.place);
+    return both((i) => (this.place.middle[i] - way.middle[i]) / size[i]);
   }
 
-  /** @param {number} zoom @param {number[]} offset from the path, in the view's sizes */
-  beside(zoom, [u, v]) {
-    const way = this.geometry.settled(this.geometry.onPath(zoom));
-    const { width, height } = this.geometry.size(way);
-    return this.kept({ ...way, x: way.x + u * width, y: way.y + v * height });
+  /** @param {number} zoom @param {Pair} offset from the path, in the view's sizes */
+  beside(zoom, offset) {
+    const way = this.geometry.onPath(zoom);
+    const size = this.geometry.size(way);
+    return this.kept({ ...way, middle: both((i) => way.middle[i] + offset[i] * size[i]) });
   }
 
   /** One frame later. Gives whether anything moved. @param {number} seconds */
   step(seconds) {
-    const [u, v] = this.drift;
-    if (!(this.playing || this.glide || this.pending || u || v)) return false;
+    const speed = Math.hypot(...this.drift);
+    if (!(this.playing || this.glide || this.pending || speed)) return false;
     if (this.pending) {
       const amount = Math.abs(this.pending) < TINY ? this.pending : this.pending * (1 - Math.exp(-seconds / WHEEL));
       this.pending -= amount;
-      this.magnify(amount, ...this.anchor);
+      this.magnify(amount, this.anchor);
     }
-    if (u || v) {
-      this.pan(u * seconds, v * seconds);
-      const left = Math.hypot(u, v) < 0.01 ? 0 : Math.exp(-seconds / DRIFT);
-      this.drift = [u * left, v * left];
+    if (speed) {
+      this.pan(this.drift.map((v) => v * seconds));
+      this.drift = speed < 0.01 ? STILL : this.drift.map((v) => v * Math.exp(-seconds / DRIFT));
     }
     if (this.glide) {
       const { glide } = this;
       glide.passed = Math.min(glide.passed + seconds / glide.seconds, 1);
-      const s = glide.passed ** 2 * (3 - 2 * glide.passed);
+      const s = smooth(glide.passed);
       this.place = this.beside(glide.from + (glide.to - glide.from) * s, glide.offset.map((o) => o * (1 - s)));
       if (s === 1) this.glide = null;
     }
@@ -198,21 +189,21 @@ export class Flight {
 
   /** Along the path at a constant speed in log zoom: a doubling takes one second at speed 0.5. */
   advance(seconds) {
-    const { geometry } = this;
+    const { geometry, last } = this;
     const rate = (0.5 * Math.LN2 * this.speed) / geometry.logZoom(this.place.level);
     let zoom = this.zoom + this.playing * rate * seconds;
     const back = Math.exp(-seconds / RETURN);
     const offset = this.offset().map((o) => (Math.abs(o) < TINY ? 0 : o * back));
-    if (!geometry.closed && (zoom >= this.last || zoom <= 0)) {
-      zoom = clamp(zoom, 0, this.last);
+    if (!geometry.closed && (zoom >= last || zoom <= 0)) {
+      zoom = clamp(zoom, 0, last);
       // There and back, as a film that loops.
-      this.playing = this.last === 0 ? 0 : zoom <= 0 ? 1 : -1;
+      this.playing = last === 0 ? 0 : zoom <= 0 ? 1 : -1;
     }
     this.place = this.beside(zoom, offset);
   }
 }
 
-/** What brings [start, start + size] into 0..1, or to its middle where it is larger. */
-function correction(start, size) {
-  return size >= 1 ? 0.5 - (start + 0.5 * size) : clamp(start, 0, 1 - size) - start;
+/** What brings a view into its frame, or to the middle of it where it is larger. */
+function correction(middle, size) {
+  return size >= 1 ? 0.5 - middle : clamp(middle, 0.5 * size, 1 - 0.5 * size) - middle;
 }

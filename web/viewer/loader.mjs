@@ -1,8 +1,12 @@
 /**
  * Brings the levels of one stack from their files to the renderer: outermost first, and the pictures only of the levels
  * around the one that is looked at. Decoding runs beside the page's own thread.
+ *
+ * @import { StackGeometry } from "./geometry.mjs"
+ * @import { Viewer } from "./viewer.mjs"
  */
 
+import { clamp } from "./geometry.mjs";
 import { surface } from "./surface.mjs";
 
 // Levels kept either side of the one that is looked at, and what one viewer may take for them.
@@ -11,49 +15,52 @@ const BYTES = 256 << 20;
 const FADE_IN = 220;
 
 export class Levels {
+  center = 0;
+  working = false;
+  closed = false;
+
   /**
-   * @param {import("./geometry.mjs").StackGeometry} geometry
+   * @param {StackGeometry} geometry
    * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, or fails
-   * @param {{onChange: () => void, onThumbnail: (level: number, bitmap: ImageBitmap) => void,
-   *     onMissing: (level: number) => void}} listener
+   * @param {Viewer} viewer is told what came and what did not
    */
-  constructor(geometry, read, listener) {
+  constructor(geometry, read, viewer) {
     this.geometry = geometry;
     this.read = read;
-    this.listener = listener;
+    this.viewer = viewer;
     this.entries = Array.from({ length: geometry.levels }, () => ({
-      data: null, picture: null, coming: null, busy: false, missing: false, since: 0, version: 0, thumbnail: 0,
+      data: null, picture: null, coming: null, missing: false, since: 0, shown: null, thumbnail: null,
     }));
-    this.bytes = 0;
-    this.lastUsed = 0;
-    this.center = 0;
-    this.working = false;
-    this.closed = false;
-    // Counts what the levels show: pictures of an earlier version stay until the newer ones are there.
-    this.version = 1;
-    surface().viewers.add(this);
+  }
+
+  get bytesOfLevel() {
+    const [width, height] = this.geometry.pixels;
+    return width * height * surface().bytesOfPixel;
+  }
+
+  /** What the pictures take. */
+  get bytes() {
+    return this.entries.filter(({ picture, coming }) => picture ?? coming).length * this.bytesOfLevel;
   }
 
   /** How many levels either side are kept. */
   get around() {
-    const one = this.geometry.width * this.geometry.height * surface().bytesOfPixel;
-    return Math.max(1, Math.min(AROUND, Math.floor((BYTES / one - 1) / 2)));
+    return clamp(Math.floor((BYTES / this.bytesOfLevel - 1) / 2), 1, AROUND);
   }
 
   /** Look at a level (its number may go round the circle of an endless stack). */
   look(level) {
     this.center = level;
-    this.lastUsed = performance.now();
+    surface().use(this);
     for (const [index, entry] of this.entries.entries()) {
       if (this.distance(index) > this.around + 1) this.forget(entry);
     }
     this.work();
   }
 
-  /** The levels show something new. */
+  /** The levels show something new; what was read before stays until the newer pictures are there. */
   replace(read) {
     this.read = read;
-    this.version++;
     for (const entry of this.entries) Object.assign(entry, { missing: false, data: null });
     this.work();
   }
@@ -69,9 +76,8 @@ export class Levels {
     return picture && { picture, opacity: Math.min(1, (now - since) / FADE_IN) };
   }
 
-  /** Whether a level is still to come. */
-  awaits(level) {
-    return !this.entries[this.geometry.picture(level)].missing;
+  misses(level) {
+    return this.entries[this.geometry.picture(level)].missing;
   }
 
   /**
@@ -79,11 +85,11 @@ export class Levels {
    * what has changed.
    */
   next() {
-    const { version } = this;
-    const all = [...this.entries.entries()].filter(([, entry]) => !entry.missing && !entry.busy);
-    const near = all.filter(([index, entry]) => entry.version !== version && this.distance(index) <= this.around);
-    return near.find(([, entry]) => !entry.picture) ?? all.find(([, entry]) => !entry.thumbnail) ?? near[0] ??
-      all.find(([, entry]) => entry.thumbnail !== version);
+    const { read } = this;
+    const all = [...this.entries.entries()].filter(([, { missing }]) => !missing);
+    const near = all.filter(([index, entry]) => entry.shown !== read && this.distance(index) <= this.around);
+    return near.find(([, { picture }]) => !picture) ?? all.find(([, { thumbnail }]) => !thumbnail) ?? near[0] ??
+      all.find(([, { thumbnail }]) => thumbnail !== read);
   }
 
   async work() {
@@ -95,61 +101,40 @@ export class Levels {
   }
 
   async bring(index, entry) {
-    entry.busy = true;
-    const { version } = this;
+    const { read } = this;
     try {
-      const data = entry.data ?? (await this.read(index));
-      if (version === this.version) entry.data = data;
-      if (this.closed) return;
-      const bitmap = await decoded(data, this.geometry);
-      if (!this.closed && entry.thumbnail !== version) {
-        entry.thumbnail = version;
-        this.listener.onThumbnail(index, bitmap);
+      const bitmap = await decoded(await (entry.data ??= read(index)), this.geometry.pixels);
+      if (this.closed) return bitmap.close();
+      if (entry.thumbnail !== read) {
+        entry.thumbnail = read;
+        this.viewer.came(index, bitmap);
       }
-      if (!this.closed && this.distance(index) <= this.around) await this.fill(entry, bitmap, version);
+      if (this.distance(index) <= this.around) await this.fill(entry, bitmap, read);
       else bitmap.close();
     } catch {
-      if (this.closed) return;
+      if (this.closed || read !== this.read) return;
       entry.missing = true;
-      this.listener.onMissing(index);
-    } finally {
-      entry.busy = false;
+      this.viewer.miss(index);
     }
   }
 
-  fill(entry, bitmap, version) {
+  async fill(entry, bitmap, read) {
     const picture = { width: bitmap.width, height: bitmap.height, bitmap, texture: null, lods: 0 };
     entry.coming = picture;
-    this.count(picture, 1);
-    return new Promise((resolve) => {
-      surface().fill(picture, () => {
-        if (entry.coming === picture) {
-          if (entry.picture) this.free(entry.picture);
-          else entry.since = performance.now();
-          Object.assign(entry, { coming: null, picture, version });
-          this.listener.onChange();
-        }
-        resolve();
-      });
-    });
-  }
-
-  count(picture, sign) {
-    picture.bytes ??= picture.width * picture.height * surface().bytesOfPixel;
-    this.bytes += sign * picture.bytes;
-    surface().account(sign * picture.bytes, this);
-  }
-
-  free(picture) {
-    this.count(picture, -1);
-    surface().free(picture);
+    await surface().fill(picture);
+    // Forgotten meanwhile?
+    if (entry.coming !== picture) return;
+    if (entry.picture) surface().free(entry.picture);
+    else entry.since = performance.now();
+    Object.assign(entry, { coming: null, picture, shown: read });
+    this.viewer.changed();
   }
 
   forget(entry) {
     const held = [entry.picture, entry.coming];
-    Object.assign(entry, { picture: null, coming: null, version: 0 });
+    Object.assign(entry, { picture: null, coming: null, shown: null });
     for (const picture of held) {
-      if (picture) this.free(picture);
+      if (picture) surface().free(picture);
     }
   }
 
@@ -162,7 +147,7 @@ export class Levels {
   onRenderer() {
     this.release();
     this.look(this.center);
-    this.listener.onChange();
+    this.viewer.changed();
   }
 
   close() {
@@ -172,10 +157,10 @@ export class Levels {
   }
 }
 
-/** A level's picture, no larger than the renderer can hold. @param {Blob | ImageBitmap} data */
-function decoded(data, { width, height }) {
-  const scale = Math.min(1, surface().largest / Math.max(width, height));
-  const [resizeWidth, resizeHeight] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
-  const smaller = scale < 1 ? { resizeWidth, resizeHeight, resizeQuality: /** @type {ResizeQuality} */ ("high") } : {};
-  return createImageBitmap(data, { colorSpaceConversion: "none", ...smaller });
+/** A level's picture, no larger than the renderer can hold. @param {Blob | ImageBitmap} data @param {number[]} pixels */
+function decoded(data, [width, height]) {
+  const { largest } = surface();
+  /** @type {ImageBitmapOptions} */
+  const smaller = { [width > height ? "resizeWidth" : "resizeHeight"]: largest, resizeQuality: "high" };
+  return createImageBitmap(data, { colorSpaceConversion: "none", ...(Math.max(width, height) > largest && smaller) });
 }

@@ -15,8 +15,8 @@ function levelBlob(level) {
 function placeInAddress() {
   const numbers = /^#at=([-\d.e,+]+)$/.exec(location.hash)?.[1].split(",").map(Number);
   if (numbers?.length !== 4 || !numbers.every(Number.isFinite) || !Number.isInteger(numbers[0])) return null;
-  const [level, time, x, y] = numbers;
-  return { level, t: time, x, y };
+  const [level, time, ...middle] = numbers;
+  return { level, t: time, middle };
 }
 
 /** Open what the page holds. */
@@ -25,7 +25,9 @@ export function openPage() {
   const stack = JSON.parse(document.getElementById("stack").textContent);
   let written = location.hash;
   let known = "";
-  const viewer = new Viewer(document.getElementById("zoom"), {
+  const parent = document.getElementById("zoom");
+  parent.className = "zs-wide";
+  const viewer = new Viewer(parent, {
     onRest: (place) => {
       // Only where the view has moved, and over no address that has just come and is about to be opened.
       if (place === known || location.hash !== written) return;
@@ -34,7 +36,6 @@ export function openPage() {
       history.replaceState(null, "", written);
     },
   });
-  viewer.root.classList.add("zs-wide");
   viewer.show(stack, async (level) => levelBlob(level));
   const restore = () => {
     const place = placeInAddress();

@@ -1,12 +1,22 @@
-/** The levels as a strip of thumbnails: a map of the way, and a slider along it. */
+/**
+ * The levels as a strip of thumbnails: a map of the way, and a slider along it.
+ *
+ * @import { Picture } from "./fades.mjs"
+ */
 
 import { el, quiet } from "./dom.mjs";
+import { clamp } from "./geometry.mjs";
 import { t } from "./words.mjs";
 
 const STEP = 0.25;
 const THUMBNAIL = 96; // pixels of its smaller side
 
 export class Rail {
+  zoom = 0;
+  /** By level, once they are there. @type {Picture[]} */
+  thumbnails = [];
+  marker = el("div", { className: "zs-marker" });
+
   /**
    * @param {string[]} prompts one a level
    * @param {(zoom: number, dragged: boolean) => void} onMove
@@ -14,13 +24,15 @@ export class Rail {
   constructor(prompts, onMove) {
     this.last = prompts.length - 1;
     this.onMove = onMove;
-    this.zoom = 0;
-    this.cells = prompts.map(cell);
-    this.marker = el("div", { className: "zs-marker" });
+    this.cells = prompts.map((prompt, level) => {
+      const number = String(level + 1);
+      const words = el("span", { dir: "auto" }, prompt || number);
+      return el("div", { className: "zs-cell", title: prompt ? `${number}. ${prompt}` : number }, el("canvas"), words);
+    });
     this.element = el("div", {
       className: "zs-rail", tabIndex: 0, role: "slider", "aria-orientation": "vertical", "aria-label": t("rail"),
       "aria-valuemin": 1, "aria-valuemax": prompts.length,
-    }, ...this.cells.map(({ element }) => element), this.marker);
+    }, ...this.cells, this.marker);
     this.listen();
   }
 
@@ -28,21 +40,18 @@ export class Rail {
     const { element } = this;
     quiet(element, "mousedown");
     const scrub = (event) => {
+      if (!element.hasPointerCapture(event.pointerId)) return;
+      event.stopPropagation();
       const box = element.getBoundingClientRect();
-      this.move(((event.clientY - box.top) / box.height) * (this.last + 1) - 0.5, true);
+      this.move(((event.clientY - box.top) / box.height) * this.cells.length - 0.5, true);
     };
     element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
-      event.stopPropagation();
       element.focus({ preventScroll: true });
       element.setPointerCapture(event.pointerId);
       scrub(event);
     });
-    element.addEventListener("pointermove", (event) => {
-      if (!element.hasPointerCapture(event.pointerId)) return;
-      event.stopPropagation();
-      scrub(event);
-    });
+    element.addEventListener("pointermove", scrub);
     // Arrows go along the strip; the other keys do here what they do on the picture.
     element.addEventListener("keydown", (event) => {
       const way = { ArrowUp: -STEP, ArrowLeft: -STEP, ArrowDown: STEP, ArrowRight: STEP }[event.key];
@@ -54,49 +63,36 @@ export class Rail {
   }
 
   move(zoom, dragged) {
-    this.onMove(Math.min(Math.max(zoom, 0), this.last), dragged);
+    this.onMove(clamp(zoom, 0, this.last), dragged);
   }
 
   /** @param {number} level @param {ImageBitmap} bitmap */
   show(level, bitmap) {
-    const { canvas, element } = this.cells[level];
+    const cell = this.cells[level];
+    const canvas = cell.querySelector("canvas");
     const scale = THUMBNAIL / Math.min(bitmap.width, bitmap.height);
-    canvas.width = Math.ceil(Math.min(bitmap.width * scale, 4 * THUMBNAIL));
-    canvas.height = Math.ceil(Math.min(bitmap.height * scale, 4 * THUMBNAIL));
+    const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.ceil(Math.min(side * scale, 4 * THUMBNAIL)));
+    Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "medium";
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    element.classList.add("zs-shown");
-  }
-
-  /** The thumbnail of a level, or null. */
-  thumbnail(level) {
-    const { canvas, element } = this.cells[level];
-    return element.classList.contains("zs-shown") ? canvas : null;
+    context.drawImage(bitmap, 0, 0, width, height);
+    cell.classList.add("zs-shown");
+    this.thumbnails[level] = { bitmap: /** @type {any} */ (canvas), width, height, texture: null, lods: 0 };
   }
 
   missing(level) {
-    this.cells[level].element.classList.add("zs-missing");
+    this.cells[level].classList.add("zs-missing");
   }
 
   /** Mark where the view is, in levels. @param {number} zoom @param {string} words */
   mark(zoom, words) {
-    this.zoom = Math.min(Math.max(zoom, 0), this.last);
-    this.marker.style.top = `${((this.zoom + 0.5) / this.cells.length) * 100}%`;
-    const nearest = Math.round(this.zoom);
-    if (nearest === this.nearest && words === this.words) return;
-    this.cells[this.nearest]?.element.classList.remove("zs-here");
-    this.cells[nearest].element.classList.add("zs-here");
-    this.nearest = nearest;
+    this.zoom = zoom;
+    this.marker.style.top = `${((zoom + 0.5) / this.cells.length) * 100}%`;
+    if (words === this.words) return;
     this.words = words;
+    const nearest = Math.round(zoom);
+    for (const [level, cell] of this.cells.entries()) cell.classList.toggle("zs-here", level === nearest);
     this.element.setAttribute("aria-valuenow", String(nearest + 1));
     this.element.setAttribute("aria-valuetext", words);
   }
-}
-
-function cell(prompt, level) {
-  const number = String(level + 1);
-  const canvas = el("canvas");
-  const words = el("span", { dir: "auto" }, prompt || number);
-  return { canvas, element: el("div", { className: "zs-cell", title: prompt ? `${number}. ${prompt}` : number }, canvas, words) };
 }

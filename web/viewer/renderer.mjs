@@ -5,10 +5,11 @@
  * 0.5 of its width): halving by [1 3 3 1] / 8 per axis adds just the variance that the larger pixel has more. A step of
  * s pixels between two mipmaps is a mixture of both with the variance s asks for.
  *
- * @typedef {import("./fades.mjs").Picture} Picture
+ * @import { Layer, Picture } from "./fades.mjs"
  */
 
 import { faded } from "./fades.mjs";
+import { clamp } from "./geometry.mjs";
 
 // Pixels uploaded, reduced and drawn at a time, so that no frame waits for a large level: the first is a copy; the
 // others are long where the processor draws.
@@ -40,10 +41,11 @@ void main() {
 const DRAW = `#version 300 es
 precision highp float;
 uniform sampler2D source;
-uniform vec4 rect;      // left, top, width, height in the level's frame
+uniform vec2 middle;    // of the viewport in the level's frame
+uniform vec2 size;
 uniform vec2 viewport;  // pixels
-uniform vec4 edge;      // left, right, top, bottom of the level in viewport pixels
-uniform vec4 rise;      // over how many pixels it fades in from each edge
+uniform vec4 edges;     // left, right, top, bottom of the level in viewport pixels
+uniform vec4 rises;     // over how many pixels it fades in from each edge
 uniform float lod;
 uniform float coarse;   // share of the next mipmap
 uniform float opacity;
@@ -63,45 +65,46 @@ vec2 weights(vec2 d) {
 }
 
 vec3 cubic(vec2 at, float level) {
-  ivec2 size = textureSize(source, int(level));
-  vec2 position = at * vec2(size) - 0.5;
+  ivec2 whole = textureSize(source, int(level));
+  vec2 position = at * vec2(whole) - 0.5;
   vec3 sum = vec3(0.0);
   for (int i = 0; i < 16; i++) {
     vec2 texel = floor(position) + vec2(i & 3, i >> 2) - 1.0;
     vec2 weight = weights(position - texel);
-    sum += weight.x * weight.y * texelFetch(source, clamp(ivec2(texel), ivec2(0), size - 1), int(level)).rgb;
+    sum += weight.x * weight.y * texelFetch(source, clamp(ivec2(texel), ivec2(0), whole - 1), int(level)).rgb;
   }
   return sum;
 }
 
 void main() {
   vec2 pixel = vec2(gl_FragCoord.x, viewport.y - gl_FragCoord.y);
-  vec4 inside = vec4(pixel.x - edge.x, edge.y - pixel.x, pixel.y - edge.z, edge.w - pixel.y);
-  vec4 wide = max(rise, 1.0);
-  vec4 reached = clamp((inside - 0.5 * rise + 0.5 * wide) / wide, 0.0, 1.0);
+  vec4 inside = (pixel.xxyy - edges) * vec4(1.0, -1.0, 1.0, -1.0);
+  vec4 wide = max(rises, 1.0);
+  vec4 reached = clamp((inside - 0.5 * rises + 0.5 * wide) / wide, 0.0, 1.0);
   vec2 weight = min(reached.xz, reached.yw);
   weight = pow(weight * weight * (3.0 - 2.0 * weight), vec2(power));
-  vec2 at = rect.xy + pixel / viewport * rect.zw;
-  vec3 near = mix(SAMPLE(at, lod), SAMPLE(at, lod + 1.0), coarse);
   float alpha = opacity * weight.x * weight.y;
+  if (alpha == 0.0) discard;
+  vec2 at = middle + (pixel / viewport - 0.5) * size;
+  vec3 near = mix(SAMPLE(at, lod), SAMPLE(at, lod + 1.0), coarse);
   color = vec4(clamp(near, 0.0, 1.0) * alpha, alpha);
 }`;
 
-const UNIFORMS = ["rect", "viewport", "edge", "rise", "lod", "coarse", "opacity", "power"];
+export const nextFrame = () => new Promise(requestAnimationFrame);
 
 export class WebGLRenderer {
-  /** @param {() => void} onChange called when the context is lost or back: all pictures have to be made anew */
+  lost = false;
+  canvas = document.createElement("canvas");
+
+  /** Fails without WebGL2. @param {() => void} onChange called when the context is lost or back: pictures are made anew */
   constructor(onChange) {
-    this.canvas = document.createElement("canvas");
     // A view at rest may be drawn in several frames.
     const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
-    const gl = /** @type {WebGL2RenderingContext | null} */ (this.canvas.getContext("webgl2", options));
-    if (!gl) throw new Error("no WebGL2");
+    const gl = /** @type {WebGL2RenderingContext} */ (this.canvas.getContext("webgl2", options));
     const named = gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER;
     /** Whether the processor draws in place of a graphics card. */
     this.slow = SOFTWARE.test(gl.getParameter(named));
     this.gl = gl;
-    this.lost = false;
     this.canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault();
       this.lost = true;
@@ -117,82 +120,87 @@ export class WebGLRenderer {
   /** A program a step: compiling takes a while. */
   *prepare() {
     const { gl } = this;
+    yield;
     this.framebuffer = gl.createFramebuffer();
     this.largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
     gl.enable(gl.SCISSOR_TEST);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    this.reduceProgram = program(gl, REDUCE, []);
+    this.reduceProgram = program(gl, REDUCE);
     yield;
     // Two programs, not a branch: where the processor draws, it would work out both of its sides.
-    this.fineProgram = program(gl, DRAW.replaceAll("SAMPLE", "cubic"), UNIFORMS);
+    this.fineProgram = program(gl, DRAW.replaceAll("SAMPLE", "cubic"));
     yield;
-    if (!this.slow) this.fastProgram = program(gl, DRAW.replaceAll("SAMPLE", "linear"), UNIFORMS);
+    if (!this.slow) this.fastProgram = program(gl, DRAW.replaceAll("SAMPLE", "linear"));
   }
 
-  /** Gives a picture its texture, in slices, one a step. @param {Picture} picture */
-  *upload(picture) {
+  /** Gives a picture its texture, in slices, while it is there and wanted. @param {Picture} picture */
+  async upload(picture, wanted = () => true) {
+    if (!picture.bitmap) return;
     const { gl } = this;
     const { bitmap, width, height } = picture;
     const texture = gl.createTexture();
     const lods = Math.floor(Math.log2(Math.max(width, height)));
-    let whole = false;
     try {
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.texStorage2D(gl.TEXTURE_2D, lods + 1, gl.RGBA8, width, height);
       gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_NEAREST);
       gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
       gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
-      const rows = Math.max(1, Math.floor(COPIED / width));
-      for (let row = 0; row < height; row += rows) {
+      for (const [row, count] of slices(width, height, COPIED)) {
         gl.bindTexture(gl.TEXTURE_2D, texture);
         gl.pixelStorei(gl.UNPACK_SKIP_ROWS, row);
-        const count = Math.min(rows, height - row);
         gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, width, count, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
         gl.pixelStorei(gl.UNPACK_SKIP_ROWS, 0);
-        yield* this.settled();
+        await this.settled();
+        if (!picture.bitmap || !wanted()) return;
       }
       for (let lod = 1; lod <= lods; lod++) {
-        const size = [Math.max(1, width >> lod), Math.max(1, height >> lod)];
-        const lines = Math.max(1, Math.floor(REDUCED / size[0]));
-        for (let line = 0; line < size[1]; line += lines) {
-          this.reduce(texture, lod, size, line, Math.min(lines, size[1] - line));
+        const [wide, high] = [width, height].map((side) => Math.max(1, side >> lod));
+        for (const [row, count] of slices(wide, high, REDUCED)) {
+          this.reduce(texture, lod, wide, row, count);
           // The small ones are made in one go.
-          if (size[0] * size[1] >= REDUCED / 4) yield* this.settled();
+          if (wide * high >= REDUCED / 4) await this.settled();
+          if (!picture.bitmap || !wanted()) return;
         }
       }
-      gl.bindTexture(gl.TEXTURE_2D, texture);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_BASE_LEVEL, 0);
-      gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, lods);
-      whole = true;
+      this.bind(texture, 0, lods);
+      Object.assign(picture, { texture, lods });
+      if (this.slow) return;
+      bitmap.close();
+      picture.bitmap = null;
     } finally {
-      if (whole) Object.assign(picture, { texture, lods });
-      else gl.deleteTexture(texture);
+      if (picture.texture !== texture) gl.deleteTexture(texture);
     }
   }
 
   /** Until what was asked for is done: reading a picture before would make the page wait. */
-  *settled() {
+  async settled() {
     const { gl } = this;
     const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     gl.flush();
-    do yield;
-    while (gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED);
+    do await nextFrame();
+    while (!this.lost && gl.getSyncParameter(sync, gl.SYNC_STATUS) === gl.UNSIGNALED);
     gl.deleteSync(sync);
   }
 
-  /** Lines of mipmap `lod` from the one before it. @param {number[]} size */
-  reduce(texture, lod, size, line, count) {
+  /** A texture with the mipmaps that the sampler may see: while one is written, only the one before it. */
+  bind(texture, first, last) {
+    const { gl } = this;
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_BASE_LEVEL, first);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, last);
+  }
+
+  /** Rows of mipmap `lod`, which is `width` wide, from the one before it. */
+  reduce(texture, lod, width, row, count) {
     const { gl } = this;
     gl.useProgram(this.reduceProgram.handle);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.framebuffer);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, lod);
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    // Only the mipmap that is read may be visible to the sampler.
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_BASE_LEVEL, lod - 1);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAX_LEVEL, lod - 1);
-    gl.viewport(0, 0, size[0], size[1]);
-    gl.scissor(0, line, size[0], count);
+    this.bind(texture, lod - 1, lod - 1);
+    gl.viewport(0, 0, width, row + count);
+    gl.scissor(0, row, width, count);
     gl.disable(gl.BLEND);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
@@ -201,70 +209,70 @@ export class WebGLRenderer {
   /**
    * Draws in bands, one a step: all at once where a graphics card does it.
    * @param {CanvasRenderingContext2D} context of the viewer's canvas
-   * @param {import("./fades.mjs").Layer[]} layers outermost first, with textures
+   * @param {Layer[]} layers outermost first, with textures
    * @param {boolean} fine cubic interpolation, for a view at rest
+   * @param {() => boolean} [wanted]
    */
-  *draw(context, layers, fine) {
-    const { canvas } = this;
+  async draw(context, layers, fine, wanted) {
+    const { canvas, gl } = this;
     const { width, height } = context.canvas;
     if (canvas.width < width) canvas.width = width;
     if (canvas.height < height) canvas.height = height;
-    const placed = faded(layers, width, height);
-    const rows = this.slow ? Math.ceil(DRAWN / width) : height;
-    for (let row = 0; row < height; row += rows) {
-      this.band(width, height, placed, fine, row, Math.min(row + rows, height));
-      if (this.slow) yield* this.settled();
+    const viewport = [width, height];
+    const placed = faded(layers, viewport);
+    const { handle, set } = fine ? this.fineProgram : this.fastProgram;
+    for (const [row, count] of slices(width, height, this.slow ? DRAWN : Infinity)) {
+      gl.viewport(0, 0, width, height);
+      gl.scissor(0, row, width, count);
+      gl.clear(gl.COLOR_BUFFER_BIT);
+      gl.enable(gl.BLEND);
+      gl.useProgram(handle);
+      for (const { picture, middle, size, opacity, edges, rises, power } of placed) {
+        const step = Math.sqrt((size[0] * picture.width * size[1] * picture.height) / (width * height));
+        const lod = clamp(Math.floor(Math.log2(step)), 0, picture.lods);
+        // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,
+        // which blurs by itself, by a little more.
+        const ratio = Math.max(0.5, step / 2 ** lod);
+        const coarse = lod < picture.lods ? (ratio * ratio - 1) / 3 - (fine ? 0 : 0.2) : 0;
+        gl.bindTexture(gl.TEXTURE_2D, picture.texture);
+        set({ viewport, middle, size, edges, rises, lod, coarse, opacity, power });
+        gl.drawArrays(gl.TRIANGLES, 0, 3);
+      }
+      if (!this.slow) continue;
+      await this.settled();
+      if (!wanted()) return;
     }
     context.globalCompositeOperation = "copy";
     context.drawImage(canvas, 0, canvas.height - height, width, height, 0, 0, width, height);
   }
-
-  /** The rows from `low` to `high`, counted from below. */
-  band(width, height, layers, fine, low, high) {
-    const { gl } = this;
-    const { handle, at } = fine ? this.fineProgram : this.fastProgram;
-    gl.viewport(0, 0, width, height);
-    gl.enable(gl.BLEND);
-    gl.useProgram(handle);
-    gl.uniform2f(at.viewport, width, height);
-    gl.scissor(0, low, width, high - low);
-    gl.clear(gl.COLOR_BUFFER_BIT);
-    for (const { picture, rect, opacity, edges, rises, power, box } of layers) {
-      const bottom = Math.max(height - box.top - box.height, low);
-      const top = Math.min(height - box.top, high);
-      if (top <= bottom) continue;
-      gl.scissor(box.left, bottom, box.width, top - bottom);
-      const step = Math.sqrt((rect.width * picture.width * rect.height * picture.height) / (width * height));
-      const lod = Math.min(Math.max(0, Math.floor(Math.log2(step))), picture.lods);
-      // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,
-      // which blurs by itself, by a little more.
-      const ratio = Math.max(0.5, step / 2 ** lod);
-      const coarse = lod < picture.lods ? (ratio * ratio - 1) / 3 - (fine ? 0 : 0.2) : 0;
-      gl.bindTexture(gl.TEXTURE_2D, picture.texture);
-      gl.uniform4f(at.rect, rect.left, rect.top, rect.width, rect.height);
-      gl.uniform4fv(at.edge, edges);
-      gl.uniform4fv(at.rise, rises);
-      gl.uniform1f(at.lod, lod);
-      gl.uniform1f(at.coarse, coarse);
-      gl.uniform1f(at.opacity, opacity);
-      gl.uniform1f(at.power, power);
-      gl.drawArrays(gl.TRIANGLES, 0, 3);
-    }
-  }
 }
 
-function program(gl, fragment, names) {
+/** Rows of a picture, a few at a time: the first, and how many. @param {number} most pixels, or a row */
+function* slices(width, height, most) {
+  const rows = Math.max(1, Math.floor(most / width));
+  for (let row = 0; row < height; row += rows) yield [row, Math.min(rows, height - row)];
+}
+
+/** A program, and what sets its uniforms by their names, to numbers and vectors. */
+function program(gl, fragment) {
   const handle = gl.createProgram();
   for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, text);
     gl.compileShader(shader);
     gl.attachShader(handle, shader);
-    gl.deleteShader(shader);
   }
   gl.linkProgram(handle);
   if (!gl.getProgramParameter(handle, gl.LINK_STATUS) && !gl.isContextLost()) {
     throw new Error(`shader: ${gl.getProgramInfoLog(handle)}`);
   }
-  return { handle, at: Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(handle, name)])) };
+  const places = {};
+  const set = (values) => {
+    for (const [name, value] of Object.entries(values)) {
+      places[name] ??= gl.getUniformLocation(handle, name);
+      const numbers = [value].flat();
+      gl[`uniform${numbers.length}fv`](places[name], numbers);
+    }
+  };
+  return { handle, set };
 }

@@ -14,10 +14,10 @@ const STYLE = `
 .zs-message, .zs-hint, .zs-marker { position: absolute; pointer-events: none; }
 .zs-message { inset: 0; display: grid; place-content: center; padding: 24px; text-align: center; text-wrap: balance; color: var(--dim); }
 .zs-message.zs-note { inset: auto 0 0; padding: 6px 12px; font-size: 12px; color: var(--ink); background: #000000a8; }
-.zs-message:empty, .zs-prompt:empty, .zs-bare .zs-rail, .zs-bare .zs-bar { display: none; }
+.zs-message:empty, .zs-prompt:empty, .zs-bare .zs-bar, .zs-bar [hidden] { display: none; }
 .zs-hint { left: 50%; top: 10px; transform: translateX(-50%); padding: 3px 10px; border-radius: 20px; font-size: 11px; white-space: nowrap;
   color: #fff; background: #000000a0; opacity: 0; transition: opacity 0.25s; }
-.zs-stage:hover > .zs-hint.zs-on { opacity: 1; }
+.zs-root:not(.zs-bare, :focus-within, .zs-wide > *) > .zs-stage:hover > .zs-hint { opacity: 1; }
 .zs-rail { position: relative; width: var(--rail); display: flex; flex-direction: column; min-height: 0; overflow: hidden; cursor: pointer;
   outline: none; touch-action: none; background: #0b0c0e; border-left: 1px solid var(--line); }
 .zs-cell { container-type: size; flex: 1 1 0; min-height: 0; display: flex; align-items: center; overflow: hidden; opacity: 0.55; transition: opacity 0.2s; }
@@ -31,25 +31,24 @@ const STYLE = `
 .zs-marker::before { content: ""; position: absolute; top: -4px; border: 5px solid transparent; border-left-color: var(--accent); }
 .zs-bar { grid-column: 1 / 3; display: flex; align-items: center; gap: 4px; min-width: 0; padding: 5px 6px; border-top: 1px solid var(--line); }
 .zs-bar button { all: unset; box-sizing: border-box; flex: none; display: inline-grid; place-items: center; min-width: 30px; height: 30px;
-  padding: 0 4px; border-radius: 6px; color: var(--dim); cursor: pointer; font: 600 12px/1 Inter, system-ui, sans-serif; }
+  padding: 0 4px; border-radius: 6px; color: var(--dim); cursor: pointer; font-weight: 600; font-size: 12px; line-height: 1; }
 .zs-bar button:hover { color: var(--ink); background: #ffffff12; }
 .zs-bar button:focus-visible { color: var(--ink); box-shadow: inset 0 0 0 2px var(--accent); }
 .zs-bar svg { width: 16px; height: 16px; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
-.zs-bar svg.zs-solid { fill: currentColor; }
+.zs-bar button:first-child svg { fill: currentColor; }
 .zs-read { flex: 1; min-width: 0; min-height: 2.7em; padding: 0 6px; display: flex; flex-direction: column; justify-content: center; }
 .zs-read > div { display: flex; gap: 8px; align-items: baseline; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .zs-scale { font-weight: 600; }
 .zs-level, .zs-prompt { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--dim); font-size: 12px; }
 .zs-live { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.zs-dialog { all: revert; position: fixed; inset: 0; width: 100vw; height: 100dvh; max-width: none; max-height: none; margin: 0; padding: 0;
-  border: 0; background: #000; }
-.zs-wide { border-radius: 0; }
+.zs-dialog { all: revert; width: 100vw; height: 100dvh; max-width: none; max-height: none; margin: 0; padding: 0; border: 0; }
+.zs-wide > .zs-root { border-radius: 0; }
 .zs-wide .zs-bar { padding: 8px 12px; gap: 8px; }
 .zs-wide .zs-prompt { font-size: 13px; white-space: normal; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 @media (min-width: 700px) {
-  .zs-wide { --rail: 240px; --cell: 64px; }
-  .zs-wide.zs-plain { --rail: 64px; }
-  .zs-wide:not(.zs-plain) .zs-cell > span { display: -webkit-box; }
+  .zs-wide > .zs-root { --rail: 240px; --cell: 64px; }
+  .zs-wide > .zs-plain { --rail: 64px; }
+  .zs-wide > :not(.zs-plain) .zs-cell > span { display: -webkit-box; }
 }
 @container (max-height: 29px) {
   .zs-cell > span { -webkit-line-clamp: 1; font-size: 11px; }
@@ -62,13 +61,5 @@ const STYLE = `
 @media (prefers-reduced-motion: reduce) { .zs-root * { transition: none !important; } }
 `;
 
-let known = false;
-
-/** Make the style known to the document, once. */
-export function installStyle() {
-  if (known) return;
-  known = true;
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(STYLE);
-  document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-}
+export const sheet = new CSSStyleSheet();
+sheet.replaceSync(STYLE);

@@ -4,39 +4,32 @@
  * A graphics card draws all. Where the processor draws in its place, a view in motion is left to the browser's own
  * scaling, and WebGL draws it when it rests; without WebGL2 the browser's scaling draws both.
  *
- * @typedef {import("./fades.mjs").Picture} Picture
- * @typedef {import("./fades.mjs").Layer} Layer
- * @typedef {{steps: Iterator<void>, pictures: Picture[], done: () => void, over: boolean}} Job
+ * @import { Layer, Picture } from "./fades.mjs"
+ * @import { Levels } from "./loader.mjs"
  */
 
 import { drawFlat } from "./flat.mjs";
-import { WebGLRenderer } from "./renderer.mjs";
+import { WebGLRenderer, nextFrame } from "./renderer.mjs";
 
 // Bytes of pictures kept by all viewers together; the ones that were looked at longest ago give theirs back.
 const BUDGET = 384 << 20;
-const LARGEST_BITMAP = 8192;
 
 class Surface {
-  constructor() {
-    /** @type {Set<import("./loader.mjs").Levels>} */
-    this.viewers = new Set();
-    /** @type {Job[]} */
-    this.queue = [];
-    this.frame = 0;
-    this.bytes = 0;
-    /** @type {WebGLRenderer | null} */
-    this.renderer = null;
-    /** When it is known who draws. @type {Promise<void>} */
-    this.ready = new Promise((done) => this.run(this.begin(), [], done));
-  }
+  /** The one that was looked at last comes last. @type {Set<Levels>} */
+  viewers = new Set();
+  /** @type {WebGLRenderer | null} */
+  renderer = null;
+  /** When it is known who draws. */
+  ready = this.begin();
+  /** When the work is done that was given out so far. @type {Promise<void>} */
+  turn = this.ready;
 
-  *begin() {
+  async begin() {
     // The page appears first.
-    yield;
+    await nextFrame();
     try {
       const renderer = new WebGLRenderer(() => this.changed());
-      yield;
-      yield* renderer.prepare();
+      for (const _ of renderer.prepare()) await nextFrame();
       this.renderer = renderer;
     } catch {
       // Without WebGL2 the browser's own scaling draws.
@@ -53,8 +46,9 @@ class Surface {
     return this.webgl?.slow ? null : this.webgl;
   }
 
+  /** The most pixels that a side can have. */
   get largest() {
-    return this.webgl?.largest ?? LARGEST_BITMAP;
+    return this.webgl?.largest ?? Infinity;
   }
 
   /** Bytes that a pixel of a picture takes: bitmap, texture with mipmaps, or both. */
@@ -63,100 +57,68 @@ class Surface {
   }
 
   changed() {
-    for (const job of this.queue) this.end(job);
-    for (const viewer of this.viewers) viewer.onRenderer();
+    for (const viewer of [...this.viewers]) viewer.onRenderer();
   }
 
-  /** Make a picture ready to be drawn in motion, then call `done`. */
-  fill(picture, done) {
-    this.run(this.filled(picture), [picture], done);
+  /** One after the other, so that no frame has more than one step of work. @param {() => Promise<void> | void} work */
+  inTurn(work) {
+    const done = this.turn.then(work);
+    this.turn = done.catch(() => {});
+    return done;
   }
 
-  *filled(picture) {
-    if (!this.quick) return;
-    yield* this.quick.upload(picture);
-    picture.bitmap.close();
-    picture.bitmap = null;
+  /** Make a picture ready to be drawn in motion. @param {Picture} picture */
+  async fill(picture) {
+    if (this.quick) await this.inTurn(() => this.quick?.upload(picture));
   }
 
   /** @param {CanvasRenderingContext2D} context @param {Layer[]} layers outermost first */
   draw(context, layers) {
-    if (this.quick && layers.every(({ picture }) => picture.texture)) this.quick.draw(context, layers, false).next();
+    if (this.quick && layers.every(({ picture }) => picture.texture)) this.quick.draw(context, layers, false);
     else drawFlat(context, layers, false);
   }
 
-  /** Draw as exactly as can be, which may take several frames, then call `done`. @returns {Job} for `drop` */
-  drawExactly(context, layers, done) {
-    return this.run(this.exactly(context, layers), layers.map(({ picture }) => picture), done);
-  }
-
-  *exactly(context, layers) {
-    if (!this.webgl) return drawFlat(context, layers, true);
-    for (const { picture } of layers) {
-      if (!picture.texture) yield* this.webgl.upload(picture);
-    }
-    yield* this.webgl.draw(context, layers, true);
-  }
-
-  /** One step a frame; what is quick needs no turn. @returns {Job} */
-  run(steps, pictures, done) {
-    const job = { steps, pictures, done, over: false };
-    this.queue.push(job);
-    if (steps.next().done) this.end(job);
-    this.wait();
-    return job;
-  }
-
-  wait() {
-    if (!this.queue.length) return;
-    this.frame ||= requestAnimationFrame(() => {
-      this.frame = 0;
-      const [job] = this.queue;
-      if (job?.steps.next().done) this.end(job);
-      this.wait();
+  /**
+   * Draw as exactly as can be, which may take several frames.
+   * @param {CanvasRenderingContext2D} context @param {Layer[]} layers
+   * @param {() => boolean} wanted whether it still is
+   */
+  drawExactly(context, layers, wanted) {
+    const going = () => wanted() && layers.every(({ picture }) => picture.bitmap ?? picture.texture);
+    return this.inTurn(async () => {
+      const { webgl } = this;
+      for (const { picture } of layers) {
+        if (webgl && going() && !picture.texture) await webgl.upload(picture, going);
+      }
+      if (!going()) return;
+      if (webgl) await webgl.draw(context, layers, true, going);
+      else drawFlat(context, layers, true);
     });
   }
 
-  end(job) {
-    // An end may have ended others.
-    if (!this.queue.includes(job)) return;
-    this.drop(job);
-    job.over = true;
-    job.done();
-  }
-
-  /** Leave a job as it is. */
-  drop(job) {
-    job.steps.return();
-    this.queue = this.queue.filter((other) => other !== job);
-  }
-
-  /** Give back what a picture holds; work on it is over. */
+  /** Give back what a picture holds; work on it ends. @param {Picture} picture */
   free(picture) {
-    for (const job of this.queue) if (job.pictures.includes(picture)) this.end(job);
     picture.bitmap?.close();
     this.renderer?.gl.deleteTexture(picture.texture);
     picture.bitmap = picture.texture = null;
   }
 
-  /** Count a viewer's memory; where all hold too much, others let go of theirs. */
-  account(bytes, viewer) {
-    this.bytes += bytes;
-    if (bytes < 0) return;
-    viewer.lastUsed = performance.now();
-    const others = [...this.viewers].filter((other) => other !== viewer && other.bytes > 0);
-    others.sort((a, b) => a.lastUsed - b.lastUsed);
-    for (const other of others) {
-      if (this.bytes > BUDGET) other.release();
+  /** A viewer is looked at; where all hold too much, others let go of theirs. */
+  use(viewer) {
+    this.viewers.delete(viewer);
+    this.viewers.add(viewer);
+    const all = [...this.viewers];
+    let held = all.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const other of all.slice(0, -1)) {
+      if (held <= BUDGET) return;
+      held -= other.bytes;
+      other.release();
     }
   }
 }
 
-/** @type {Surface | null} */
-let shared = null;
+/** @type {Surface | undefined} */
+let shared;
 
 /** @returns {Surface} */
-export function surface() {
-  shared ??= new Surface();
-  return shared;
-}
+export const surface = () => (shared ??= new Surface());

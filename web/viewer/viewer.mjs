@@ -1,23 +1,22 @@
 /**
  * One viewer: the picture, the levels beside it, what it says, and the loop that draws.
  *
- * @typedef {{width: number, height: number, closed?: boolean, insets: number[][], levels: {prompt: string}[]}} Stack
- *     what a zoom stack is, without its pictures (see StackGeometry)
+ * @typedef {ConstructorParameters<typeof StackGeometry>[0] & {levels: {prompt: string}[]}} Stack
+ *     what a zoom stack is, without its pictures
  * @typedef {{
- *     takesWheel?: () => boolean,
  *     passOn?: (event: Event) => void,
  *     onRest?: (place: string) => void,
- *     onPlace?: (wanted: {level: number, zoom: number, center: [number, number]}) => void,
+ *     placer?: () => {place: (level: number, where: {zoom: number, center: number[]}) => void} | undefined,
  * }} Host  what a viewer asks of what stands around it
  */
 
-import { attachControls } from "./controls.mjs";
-import { button, el, quiet } from "./dom.mjs";
+import { attachControls, press } from "./controls.mjs";
+import { button, el, label, put, quiet } from "./dom.mjs";
 import { Flight } from "./flight.mjs";
 import { StackGeometry, clamp } from "./geometry.mjs";
 import { Levels } from "./loader.mjs";
 import { Rail } from "./rail.mjs";
-import { installStyle } from "./style.mjs";
+import { sheet } from "./style.mjs";
 import { surface } from "./surface.mjs";
 import { magnification, t } from "./words.mjs";
 
@@ -36,47 +35,42 @@ const ICONS = {
 };
 
 export class Viewer {
+  stack = null;
+  levels = null;
+  frame = 0;
+  before = 0;
+  movedAt = 0;
+  /** What was, or is being, drawn exactly: what its layers show, and whether they are drawn. */
+  exact = null;
+
   /** @param {HTMLElement} parent where it is put @param {Host} host */
   constructor(parent, host = {}) {
-    installStyle();
     this.parent = parent;
     this.host = host;
-    this.stack = null;
-    this.levels = null;
-    this.frame = 0;
-    this.before = 0;
-    this.movedAt = 0;
-    /** What was, or is being, drawn exactly: its layers and its job. */
-    this.exact = null;
     this.build();
-    this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-    this.observer = new ResizeObserver(() => this.resize());
-    this.observer.observe(this.stage);
+    new ResizeObserver(() => this.resize()).observe(this.stage);
     this.say(t("empty"));
     parent.append(this.root);
   }
 
   build() {
+    if (!document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets.push(sheet);
     this.canvas = el("canvas", { "aria-hidden": true });
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.message = el("div", { className: "zs-message", role: "status" });
-    this.hint = el("div", { className: "zs-hint" }, t("click"));
     const named = { tabIndex: 0, role: "application", "aria-label": t("stage") };
-    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message, this.hint);
-    this.playButton = button(t("play"), icon("play"), () => this.toggle());
+    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message,
+      el("div", { className: "zs-hint" }, t("click")));
+    this.playButton = button(t("play"), icon("play"), () => press(" ", this));
     this.speedButton = button("", "", () => this.nextSpeed());
+    this.placeButton = button(t("place"), icon("place"), () => this.placeNext());
     this.fullButton = button(t("fullscreen"), icon("fullscreen"), () => this.fullScreen());
     this.scale = el("span", { className: "zs-scale" });
     this.level = el("span", { className: "zs-level" });
     this.prompt = el("span", { className: "zs-prompt", dir: "auto" });
     this.bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
-      el("div", { className: "zs-read" }, el("div", {}, this.scale, this.level), this.prompt));
-    if (this.host.onPlace) this.bar.append(button(t("place"), icon("place"), () => this.placeNext()));
-    const home = () => {
-      this.flight.flyTo(this.flight.lap);
-      this.changed();
-    };
-    this.bar.append(button(t("home"), icon("home"), home), this.fullButton);
+      el("div", { className: "zs-read" }, el("div", {}, this.scale, this.level), this.prompt),
+      this.placeButton, button(t("home"), icon("home"), () => press("home", this)), this.fullButton);
     quiet(this.bar, "pointerdown", "mousedown");
     this.live = el("div", { className: "zs-live", "aria-live": "polite" });
     this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, this.bar, this.live);
@@ -84,55 +78,43 @@ export class Viewer {
     for (const name of ["pointerdown", "keydown", "keyup"]) {
       this.root.addEventListener(name, () => this.root.classList.toggle("zs-keys", name !== "pointerdown"), true);
     }
-    for (const name of ["focusin", "focusout"]) this.root.addEventListener(name, () => this.showHint());
+    for (const name of ["focusin", "pointerenter"]) this.root.addEventListener(name, () => this.ask());
   }
 
   /**
-   * Show a stack.
+   * Show a stack; the view stays where it was, where the one before had as many levels.
    * @param {Stack} stack
    * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, encoded or not
-   * @param {{keep?: boolean}} options keep: stay where the view was, where the new stack has as many levels
    */
-  show(stack, read, { keep = false } = {}) {
-    const place = keep && this.stack?.levels.length === stack.levels.length ? this.flight.place : null;
+  show(stack, read) {
+    const place = this.stack?.levels.length === stack.levels.length ? this.flight.place : null;
     if (!this.flight) attachControls(this);
     this.clear();
     this.stack = stack;
-    this.geometry = new StackGeometry({ ...stack, levels: stack.levels.length });
-    this.flight = new Flight(this.geometry, this.calm.matches);
-    this.rail = new Rail(stack.levels.map(({ prompt }) => prompt), (zoom, dragged) => {
+    const prompts = stack.levels.map(({ prompt }) => prompt);
+    this.geometry = new StackGeometry(stack);
+    this.flight = new Flight(this.geometry, matchMedia("(prefers-reduced-motion: reduce)").matches);
+    this.rail = new Rail(prompts, (zoom, dragged) => {
       this.flight.flyTo(zoom, dragged ? 0 : 0.35);
       this.changed();
     });
     this.stage.after(this.rail.element);
-    this.levels = new Levels(this.geometry, read, {
-      onChange: () => this.changed(),
-      onThumbnail: (level, bitmap) => {
-        this.rail.show(level, bitmap);
-        this.changed();
-      },
-      onMissing: (level) => this.miss(level),
-    });
+    this.levels = new Levels(this.geometry, read, this);
     this.root.classList.remove("zs-bare");
-    this.root.classList.toggle("zs-plain", !stack.levels.some(({ prompt }) => prompt));
+    this.root.classList.toggle("zs-plain", !prompts.some(Boolean));
     this.say(t("loading"));
     this.setSpeed(1);
-    this.showHint();
+    this.ask();
     if (place) this.flight.stand(place);
     this.resize();
     this.read();
   }
 
-  /**
-   * Show what a running sampler has so far.
-   * @param {Stack} stack @param {ImageBitmap[]} pictures one a level
-   */
-  preview(stack, pictures) {
-    const read = async (level) => pictures[level];
+  /** Show what a running sampler has so far. @type {Viewer["show"]} */
+  preview(stack, read) {
     if (this.previewed === stack) return this.levels.replace(read);
-    this.show(stack, read, { keep: true });
+    this.show(stack, read);
     this.previewed = stack;
-    this.note = t("sampling");
   }
 
   /** Show nothing but words. */
@@ -140,20 +122,25 @@ export class Viewer {
     this.levels?.close();
     this.rail?.element.remove();
     this.stack = this.levels = this.rail = this.previewed = null;
-    this.note = "";
-    this.forgetExact();
+    this.exact = null;
     this.failed = 0;
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
     this.say(words);
-    this.showHint();
   }
 
   say(words, note = false) {
-    this.message.textContent = words;
+    put(this.message, words);
     this.message.classList.toggle("zs-note", note);
   }
 
+  /** A level came. @param {number} level @param {ImageBitmap} bitmap */
+  came(level, bitmap) {
+    this.rail.show(level, bitmap);
+    this.changed();
+  }
+
+  /** A level does not come. @param {number} level */
   miss(level) {
     this.rail.missing(level);
     this.failed++;
@@ -161,17 +148,19 @@ export class Viewer {
     else this.say(t("missing", { level: level + 1 }), true);
   }
 
-  /** Whether a wheel is meant for the picture. */
+  /** Whether a wheel is meant for the picture: in a graph, once it was clicked. */
   takesWheel() {
-    return Boolean(this.levels) && (Boolean(this.dialog) || (this.host.takesWheel?.() ?? true));
+    const { dialog, host, levels, root } = this;
+    return Boolean(levels && (dialog || !host.passOn || root.contains(document.activeElement)));
   }
 
   passOn(event) {
     if (!this.dialog) this.host.passOn?.(event);
   }
 
-  showHint() {
-    this.hint.classList.toggle("zs-on", Boolean(this.levels) && !this.takesWheel());
+  /** Whether a level can be placed depends on what stands around: asked whenever somebody comes. */
+  ask() {
+    this.placeButton.hidden = !this.host.placer?.();
   }
 
   resize() {
@@ -180,11 +169,10 @@ export class Viewer {
     const height = Math.round(this.stage.clientHeight * ratio);
     if (!width || !height || !this.levels) return;
     if (this.canvas.width !== width || this.canvas.height !== height) {
-      this.canvas.width = width;
-      this.canvas.height = height;
-      this.forgetExact();
+      Object.assign(this.canvas, { width, height });
+      this.exact = null;
     }
-    this.flight.resize(width, height);
+    this.flight.resize([width, height]);
     this.changed();
   }
 
@@ -193,7 +181,7 @@ export class Viewer {
     this.movedAt = performance.now();
     delete this.root.dataset.rest;
     if (this.frame || !this.levels) return;
-    this.before = 0;
+    this.before = this.movedAt;
     this.wait();
   }
 
@@ -204,88 +192,78 @@ export class Viewer {
   tick(now) {
     this.frame = 0;
     if (!this.levels) return;
-    const seconds = this.before ? Math.min((now - this.before) / 1000, LONGEST_STEP) : 1 / 60;
+    const seconds = clamp((now - this.before) / 1000, 0, LONGEST_STEP);
     this.before = now;
     const moved = this.flight.step(seconds);
     if (moved) this.movedAt = now;
     this.levels.look(this.flight.place.level);
-    const { layers, pictures, fading } = this.layers(now);
-    if (!this.exact || !same(this.exact.layers, layers)) {
-      this.forgetExact();
+    const { layers, pictures } = this.layers(now);
+    const facts = layers.flatMap(({ picture, opacity, middle, size }) => [picture, opacity, ...middle, ...size]);
+    const { exact } = this;
+    if (facts.length !== exact?.facts.length || facts.some((fact, i) => fact !== exact.facts[i])) {
+      this.exact = null;
       if (layers.length) surface().draw(this.context, layers);
     }
     this.read();
-    if (moved || fading || now - this.movedAt <= REST) this.wait();
-    else if (pictures && !this.exact) {
-      this.exact = { layers, job: surface().drawExactly(this.context, layers, () => this.rest()) };
-    } else if (this.exact?.job.over ?? true) this.rest();
+    if (moved || now - this.movedAt <= REST || layers.some(({ opacity }) => opacity < 1)) this.wait();
+    else if (pictures && !this.exact) this.drawExactly(layers, facts);
+    else if (this.exact?.over ?? true) this.rest();
   }
 
-  forgetExact() {
-    if (this.exact) surface().drop(this.exact.job);
-    this.exact = null;
+  async drawExactly(layers, facts) {
+    const exact = { facts, over: false };
+    this.exact = exact;
+    await surface().drawExactly(this.context, layers, () => this.exact === exact);
+    if (this.exact !== exact) return;
+    exact.over = true;
+    this.rest();
   }
 
-  /** What there is to draw, outermost first; whether it is pictures, and whether some are still fading in. */
+  /** What there is to draw, outermost first: pictures, or thumbnails until the outermost picture is there. */
   layers(now) {
-    const parts = this.geometry.parts(this.flight.place, this.canvas.width, this.canvas.height);
-    const found = parts.map(({ level, rect }) => ({ level, rect, ...this.levels.get(level, now) }));
-    const busy = found.some(({ level, picture }) => !picture && this.levels.awaits(level));
-    this.stage.setAttribute("aria-busy", String(busy));
-    // Until the outermost picture is there, thumbnails stand for all.
-    const thumbnails = found[0].picture ? [] : this.thumbnails(found);
-    if (thumbnails.length) return { layers: thumbnails, pictures: false, fading: false };
-    const layers = found.filter(({ picture }) => picture);
-    if (!layers.length) return { layers, pictures: false, fading: false };
-    layers[0].opacity = 1;
-    if (!this.failed) this.say(this.note, Boolean(this.note));
-    return { layers, pictures: true, fading: layers.some(({ opacity }) => opacity < 1) };
-  }
-
-  thumbnails(found) {
-    return found.flatMap(({ level, rect }) => {
-      const bitmap = this.rail.thumbnail(this.geometry.picture(level));
-      if (!bitmap) return [];
-      const picture = { bitmap: /** @type {any} */ (bitmap), width: bitmap.width, height: bitmap.height, texture: null, lods: 0 };
-      return [{ rect, opacity: 1, picture }];
-    });
+    const { flight, geometry, levels, rail } = this;
+    const comes = ({ level }) => level <= flight.place.level + levels.around && !levels.misses(level);
+    const parts = geometry.parts(flight.place, flight.viewport).filter(comes);
+    const found = parts.map((part) => ({ ...part, ...levels.get(part.level, now) }));
+    this.stage.setAttribute("aria-busy", String(found.some(({ picture }) => !picture)));
+    const pictures = Boolean(found[0]?.picture);
+    if (pictures) {
+      found[0].opacity = 1;
+      if (!this.failed) this.say(this.previewed ? t("sampling") : "", true);
+    }
+    const thumbnail = (part) => ({ ...part, opacity: 1, picture: rail.thumbnails[geometry.picture(part.level)] });
+    return { layers: (pictures ? found : parts.map(thumbnail)).filter(({ picture }) => picture), pictures };
   }
 
   /** Where the view is, in words and on the rail. */
   read() {
-    const { geometry, flight, stack } = this;
-    const levels = stack.levels.length;
-    const zoom = flight.zoom - flight.lap;
-    const nearest = geometry.closed ? geometry.picture(Math.round(zoom)) : clamp(Math.round(zoom), 0, levels - 1);
+    const { geometry, flight } = this;
+    const { levels } = geometry;
+    const along = geometry.picture(flight.place.level) + flight.place.t;
+    const zoom = clamp(geometry.closed && along > levels - 0.5 ? along - levels : along, 0, levels - 1);
+    const nearest = Math.round(zoom);
     const level = t("level", { level: nearest + 1, levels });
-    const { prompt } = stack.levels[nearest];
-    put(this.scale, magnification(geometry.depth({ ...flight.place, level: flight.place.level - flight.lap })));
+    const { prompt } = this.stack.levels[nearest];
+    put(this.scale, magnification(geometry.depth(flight.place)));
     put(this.level, level);
     put(this.prompt, prompt);
-    this.rail.mark(geometry.closed && zoom > levels - 0.5 ? zoom - levels : zoom, prompt ? `${level}: ${prompt}` : level);
-    if (this.shownPlaying === flight.playing) return;
-    this.shownPlaying = flight.playing;
+    this.rail.mark(zoom, prompt ? `${level}: ${prompt}` : level);
     const name = flight.playing ? "pause" : "play";
+    if (this.playButton.title === t(name)) return;
     this.playButton.replaceChildren(icon(name));
     label(this.playButton, t(name));
   }
 
   /** The place as an address keeps it: level, t, x, y. */
   get placeText() {
-    const { level, t: time, x, y } = this.flight.place;
-    return [level, time, x, y].map((value) => Number(value.toPrecision(DIGITS))).join();
+    const { level, t: time, middle } = this.flight.place;
+    return [level, time, ...middle].map((value) => Number(value.toPrecision(DIGITS))).join();
   }
 
   rest() {
     this.root.dataset.rest = this.placeText;
     put(this.live, `${this.scale.textContent}, ${this.level.textContent}: ${this.prompt.textContent.slice(0, 300)}`);
-    this.host.onRest?.(this.root.dataset.rest);
-  }
-
-  toggle() {
-    const { flight } = this;
-    flight.play(flight.playing ? 0 : flight.zoom >= flight.last && !this.geometry.closed ? -1 : 1);
-    this.changed();
+    this.host.onRest?.(this.placeText);
   }
 
   setSpeed(speed) {
@@ -298,7 +276,7 @@ export class Viewer {
     this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
   }
 
-  /** @param {import("./geometry.mjs").Place} place */
+  /** @param {Flight["place"]} place */
   stand(place) {
     this.flight.stand(place);
     this.changed();
@@ -307,27 +285,23 @@ export class Viewer {
   /** Offer what is seen as the place of the level after the one that it lies in. */
   placeNext() {
     const { place } = this.flight;
-    const { width, height } = this.geometry.size(place);
+    const [width, height] = this.geometry.size(place);
     this.dialog?.close();
     const level = this.geometry.picture(place.level) + 1;
-    this.host.onPlace({ level, zoom: 1 / Math.sqrt(width * height), center: [place.x, place.y] });
+    this.host.placer()?.place(level, { zoom: 1 / Math.sqrt(width * height), center: place.middle });
   }
 
   /** The picture in a dialog as large as the window, or back. */
   fullScreen() {
     if (this.dialog) return this.dialog.close();
-    const wide = this.root.classList.contains("zs-wide");
-    const dialog = el("dialog", { className: "zs-dialog", "aria-label": t("fullscreen") }, this.root);
+    const dialog = el("dialog", { className: "zs-dialog zs-wide", "aria-label": t("fullscreen") }, this.root);
     this.dialog = dialog;
     document.body.append(dialog);
-    this.root.classList.add("zs-wide");
     dialog.addEventListener("close", () => {
       this.parent.append(this.root);
       dialog.remove();
       this.dialog = null;
-      this.root.classList.toggle("zs-wide", wide);
       label(this.fullButton, t("fullscreen"));
-      this.showHint();
       this.fullButton.focus({ preventScroll: true });
     });
     quiet(dialog, "keydown", "keyup", "wheel", "pointerdown", "mousedown", "paste", "copy");
@@ -338,37 +312,13 @@ export class Viewer {
 
   close() {
     this.dialog?.close();
-    cancelAnimationFrame(this.frame);
-    this.observer.disconnect();
     this.clear();
     this.root.remove();
   }
 }
 
+/** @param {keyof typeof ICONS} name */
 function icon(name) {
-  const make = (tag) => document.createElementNS("http://www.w3.org/2000/svg", tag);
-  const [svg, path] = [make("svg"), make("path")];
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  svg.classList.toggle("zs-solid", name === "play" || name === "pause");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
-}
-
-function label(element, words) {
-  element.title = words;
-  element.setAttribute("aria-label", words);
-}
-
-/** Whether layers show the same. */
-function same(layers, others) {
-  const facts = (all) => all.flatMap(({ picture, opacity, rect }) => [picture, opacity, ...Object.values(rect)]);
-  const [mine, theirs] = [facts(layers), facts(others)];
-  return mine.length === theirs.length && mine.every((fact, i) => fact === theirs[i]);
-}
-
-/** Write words where they changed; a document's layout is not disturbed by the same words again. */
-function put(element, words) {
-  if (element.textContent !== words) element.textContent = words;
+  const innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+  return el("template", { innerHTML }).content;
 }

@@ -36,23 +36,15 @@ export function speak(language) {
 
 /** The words for a key, with {names} filled in. @param {string} key @param {Record<string, string | number>} values */
 export function t(key, values = {}) {
-  const words = table[key] ?? WORDS.en[key] ?? key;
-  return words.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return (table[key] ?? WORDS.en[key]).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
-
-const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 /** A magnification for reading: "× 4,096", "× 3.2 · 10¹²". @param {number} log its natural logarithm */
 export function magnification(log) {
   const value = Math.exp(log);
   if (value < 0.995) return `× ${value.toFixed(2)}`;
-  if (value < 9.95) return `× ${value.toFixed(1).replace(/\.0$/, "")}`;
+  if (value < 9.95) return `× ${Number(value.toFixed(1))}`;
   if (value < 999_999.5) return `× ${Math.round(value).toLocaleString("en-US")}`;
-  let power = Math.floor(log / Math.LN10 + 1e-9);
-  let digits = Math.exp(log - power * Math.LN10);
-  if (digits >= 9.95) {
-    digits = 1;
-    power++;
-  }
-  return `× ${digits.toFixed(1)} · 10${[...String(power)].map((digit) => DIGITS[Number(digit)]).join("")}`;
+  const [digits, power] = value.toExponential(1).split("e+");
+  return `× ${digits} · 10${power.replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)])}`;
 }
