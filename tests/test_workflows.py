@@ -51,6 +51,11 @@ def titled(graph: dict, title: str) -> str:
     return key
 
 
+def readers(graph: dict, source: str) -> list[str]:
+    """The ids of the nodes that take the first output of one."""
+    return [key for key, node in graph.items() if [source, 0] in node["inputs"].values()]
+
+
 def saved(graph: dict, key: str, source: str, kind: str = "SaveLatent") -> None:
     """Add a node that saves what the node `source` gives."""
     name = "samples" if kind == "SaveLatent" else "images"
@@ -82,9 +87,6 @@ def reduced(name: str, comfy) -> dict:
     for key in of_type(graph, "ZoomVideoFrames"):
         size = dict(zip(("width", "height"), FILM))
         graph[key]["inputs"].update(size, fps=FPS, seconds_per_level=SECONDS, hold_start=HOLD, hold_end=HOLD)
-    for key in of_type(graph, "ImageGrid"):
-        if graph[key]["_meta"]["title"] == "Contact sheet of the levels":
-            graph[key]["inputs"].update(dict.fromkeys(("cell_width", "cell_height"), LEVELS[name][1]))
     for number, key in enumerate(of_type(graph, "MultiScaleJointKSampler") + of_type(graph, "SamplerCustomAdvanced")):
         saved(graph, f"latent {number}", key)
     for number, key in enumerate(of_type(graph, "VAEDecode")):
@@ -109,17 +111,23 @@ def run(comfy):
 
 
 def contact_sheet(name: str, run) -> torch.Tensor:
-    """The levels on a workflow's contact sheet, [N, 3, H, W] in 0..1."""
+    """The levels on a workflow's contact sheet, [N, 3, H, W] in 0..1; each has its number and prompt below."""
     graph, result = run(name)
     count, side, _ = LEVELS[name]
-    grid = titled(graph, "Contact sheet of the levels")
-    (save,) = (key for key in of_type(graph, "SaveImage") if graph[key]["inputs"]["images"] == [grid, 0])
+    (save,) = readers(graph, titled(graph, "Contact sheet of the levels"))
     (sheet,) = result.images(save)
-    inputs = graph[grid]["inputs"]
-    step, columns = side + inputs["padding"], inputs["columns"]
-    places = [divmod(i, columns) for i in range(count)]
-    assert sheet.shape == (step * (places[-1][0] + 1) - inputs["padding"], step * columns - inputs["padding"], 3)
-    cells = [sheet[r * step : r * step + side, c * step : c * step + side] for r, c in places]
+    gap = max(2, round(0.03 * side))
+    columns = (sheet.shape[1] - gap) // (side + gap)
+    rows = -(-count // columns)
+    assert (sheet.shape[1] - gap) % (side + gap) == (sheet.shape[0] - gap) % rows == 0
+    down = (sheet.shape[0] - gap) // rows
+    cells, labels = [], []
+    for row, column in (divmod(i, columns) for i in range(count)):
+        top, left = gap + row * down, gap + column * (side + gap)
+        cells.append(sheet[top : top + side, left : left + side])
+        labels.append(sheet[top + side : top + down, left : left + side])
+    assert all(label.min() < 0.6 < 0.9 < label.max() for label in labels)
+    assert len({label.tobytes() for label in labels}) == count
     return torch.from_numpy(np.stack(cells)).movedim(-1, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .levels import MAX_LEVELS, MAX_ZOOM, MIN_ZOOM
+from .wording import magnification
 
 TASKS = ("all levels", "next level from a picture")
 
@@ -32,7 +33,8 @@ def write_instruction(theme: str, levels: int = 8, zoom: float = 2.0, style: str
         [
             f"Write {levels} prompts for an image generator. Together they are one continuous zoom: {theme}.",
             f"The camera looks at one fixed point all the way and never turns. Each picture shows the middle of the "
-            f"one before it {zoom:g} times closer, so that the last is {_times(whole)} times closer than the first.",
+            f"one before it {zoom:g} times closer, so that the last is {magnification(whole)} times closer than the"
+            " first.",
             "Rules:",
             "- Start with the widest view and end with the closest.",
             "- Keep one viewpoint for all of them, for example always from straight above.",
@@ -57,8 +59,3 @@ def _next_level(theme: str, zoom: float, style: str) -> str:
             "Answer with one plain line that can be used as a prompt for an image generator, nothing else.",
         ]
     )
-
-
-def _times(factor: float) -> str:
-    """A magnification for people: 4,096 or 10^12."""
-    return f"{factor:,.0f}" if factor < 1e7 else f"about 10^{len(str(int(factor))) - 1}"
