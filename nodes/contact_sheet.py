@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import mul
 from typing import Any
 
 import comfy.model_management
+import comfy.utils
 import numpy as np
 import torch
 from comfy_api.v0_0_2 import io
@@ -31,12 +32,17 @@ FONTS = (
 )  # fmt: skip
 
 
-def contact_sheet(pictures: torch.Tensor, levels: Sequence[ZoomLevel]) -> torch.Tensor:
-    """A picture [1, h, w, 3] in 0..1 of the pictures [N, 3, H, W] in 0..1 of N levels, each with its prompt below.
+def contact_sheet(
+    pictures: torch.Tensor, levels: Sequence[ZoomLevel], on_level: Callable[[], None] = lambda: None
+) -> torch.Tensor:
+    """A picture [1, h, w, 3] in 0..1 of the pictures [N, C, H, W] in 0..1 of N levels, each with its prompt below.
 
-    Pictures of at most `CELL` pixels a side stand in it as they are.
+    Pictures of at most `CELL` pixels a side stand in it as they are. on_level: called after each.
     """
-    cells = [_cell(picture) for picture in pictures]
+    cells = []
+    for picture in pictures:
+        cells.append(_cell(picture))
+        on_level()
     height, width = cells[0].shape[:2]
     gap, size = max(2, round(GAP * width)), max(10, width // 18)
     plain, font = (_font(text, size) for text in ("", "".join(level.prompt[:MOST] for level in levels)))
@@ -59,7 +65,8 @@ def contact_sheet(pictures: torch.Tensor, levels: Sequence[ZoomLevel]) -> torch.
 
 
 def _cell(picture: torch.Tensor) -> np.ndarray:
-    """[3, H, W] -> [h, w, 3] of bytes, at most `CELL` a side."""
+    """[C, H, W] -> [h, w, 3] of bytes, at most `CELL` a side; C is 1 (grey), 3, or 4 (the fourth is left out)."""
+    picture = picture[:3].expand(3, -1, -1)
     scale = CELL / max(picture.shape[-2:])
     if scale < 1:
         height, width = (max(1, round(scale * side)) for side in picture.shape[-2:])
@@ -131,8 +138,13 @@ class ZoomContactSheet(io.ComfyNode):
 
     @classmethod
     def execute(cls, stack) -> io.NodeOutput:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        return io.NodeOutput(contact_sheet(stack.layers, stack.levels))
+        progress = comfy.utils.ProgressBar(len(stack))
+
+        def on_level() -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            progress.update(1)
+
+        return io.NodeOutput(contact_sheet(stack.layers, stack.levels, on_level))
 
 
 NODES = [ZoomContactSheet]

@@ -50,6 +50,29 @@ def test_levels_stand_in_it_as_they_are_and_in_order(module, count, columns, hei
     assert len(labels) == count
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_levels_are_shown_grey_and_a_fourth_channel_is_left_out(module, channels):
+    given = (
+        pictures(2, 96, 96)[:, :1] if channels == 1 else torch.cat([pictures(2, 96, 96), torch.zeros(2, 1, 96, 96)], 1)
+    )
+    sheet = module.contact_sheet(given, levels("one", "two"))
+    for (cell, _), level in zip(places(sheet, 2, 2, 96, 96), given):
+        assert torch.equal(cell.movedim(-1, 0), level[:3].expand(3, -1, -1))
+
+
+def test_levels_are_counted_and_an_interrupt_ends_it(module):
+    seen = []
+
+    def on_level():
+        seen.append(1)
+        if len(seen) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        module.contact_sheet(pictures(3, 64, 64), levels("one", "two", "three"), on_level)
+    assert len(seen) == 2
+
+
 def test_large_levels_are_reduced_by_the_pixel_model(module):
     given = pictures(2, 600, 1200)
     sheet = module.contact_sheet(given, levels("one", "two"))
