@@ -3,18 +3,11 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { LevelEditor, MARGIN } from "./editor/editor.mjs";
-import { speak as speakEditor } from "./editor/words.mjs";
 import { el } from "./viewer/dom.mjs";
 import { Viewer } from "./viewer/viewer.mjs";
-import { speak, t, WORDS } from "./viewer/words.mjs";
-import { words } from "./words/languages.mjs";
+import { t } from "./viewer/words.mjs";
+import { speak } from "./words/languages.mjs";
 
-// What the server sends when a joint sampler starts: how its levels lie.
-const SAMPLING = "zoom_stack.sampling";
-// Where the server reads prompts that the editor does not.
-const READ = "/zoom-stack/prompts";
-// Asks to put a level somewhere: detail is {node: a node of the graph, level, zoom, center}.
-const PLACE = "zoom-stack-place";
 // Where a node keeps the description of what it showed last, so that a saved workflow opens with it, and whether a
 // prompt list is edited as text.
 const SHOWN = "zoom_stack";
@@ -87,8 +80,7 @@ class NodeViewer {
   previewed = false;
 
   constructor(node) {
-    const element = el("div");
-    element.style.cssText = `width: 100%; height: 100%; min-height: ${LEAST}px;`;
+    const element = el("div", { style: `width: 100%; height: 100%; min-height: ${LEAST}px;` });
     this.viewer = new Viewer(element, { passOn, placer: () => placer(node) });
     addWidget(node, "viewer", element, { getMinHeight: () => LEAST });
     grow(node, WIDTH, HEIGHT);
@@ -123,12 +115,10 @@ class NodeViewer {
 
 /** A link to a saved page, on the node that saved it. */
 class PageLink {
-  link = el("a", { target: "_blank", rel: "noopener" });
-
   constructor(node) {
-    this.link.style.cssText = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
-    const element = el("div", {}, this.link);
-    element.style.cssText = "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;";
+    const style = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
+    this.link = el("a", { target: "_blank", rel: "noopener", style });
+    const element = el("div", { style: "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;" }, this.link);
     addWidget(node, "page", element, { getMinHeight: () => 32 });
   }
 
@@ -151,7 +141,7 @@ class NodeEditor {
         widget.callback?.(value);
       },
       linked: (name) => node.inputs.some((input) => input.name === name && input.link != null),
-      read: async (text) => (await api.fetchApi(READ, { method: "POST", body: JSON.stringify({ text }) })).json(),
+      read: async (text) => (await api.fetchApi("/zoom-stack/prompts", { method: "POST", body: JSON.stringify({ text }) })).json(),
       asText: () => Boolean(node.properties[MODE]),
       showText: (on) => (node.properties[MODE] = on),
       pictures: () => this.pictures(),
@@ -260,25 +250,23 @@ async function onPreview({ blob, displayNodeId, nodeId }) {
 app.registerExtension({
   name: "ZoomStack",
   async setup() {
-    api.addEventListener(SAMPLING, ({ detail }) => sampling.set(detail.node, detail));
+    // A joint sampler starts: how its levels lie.
+    api.addEventListener("zoom_stack.sampling", ({ detail }) => sampling.set(detail.node, detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => onPreview(detail));
     api.addEventListener("executed", refreshEditors);
-    addEventListener(PLACE, (event) => {
+    // Another extension wants a level somewhere: `node` is a node of the graph.
+    addEventListener("zoom-stack-place", (event) => {
       const { node, level, ...where } = /** @type {CustomEvent} */ (event).detail;
       placer(node)?.place(level, where);
     });
-    const language = app.extensionManager.setting.get("Comfy.Locale");
-    const { viewer, editor } = await words(language);
-    if (Object.keys(viewer).length) WORDS[language] = viewer;
-    speak(language);
-    speakEditor(editor);
+    await speak(app.extensionManager.setting.get("Comfy.Locale"));
   },
   nodeCreated(node) {
     const Widget = KINDS[node.constructor.comfyClass];
     if (!Widget) return;
     widgets.set(node, new Widget(node));
     chain(node, "onExecuted", (output) => tell(node, output, true));
-    chain(node, "onConfigure", () => queueMicrotask(() => tell(node, { zoom_page: [node.properties[SHOWN]] })));
+    chain(node, "onConfigure", () => queueMicrotask(() => widgets.get(node)?.show(node.properties[SHOWN], false)));
     chain(node, "onRemoved", () => widgets.delete(node));
   },
   onNodeOutputsUpdated(outputs) {

@@ -55,7 +55,7 @@ _PAGE = """<!doctype html>
 
 
 def viewer_script(web: Path) -> str:
-    """The script of a page: the modules in web/viewer, and what the viewer says in the languages of web/words."""
+    """The script of a page: the modules in web/viewer, and what the viewer says in all languages of web/words."""
     modules = {path.stem: path.read_text("utf-8") for path in (web / "viewer").glob("*.mjs")}
     languages = {path.stem: path.read_text("utf-8") for path in sorted((web / "words").glob("*.mjs"))}
     words = {name: found[1] for name, text in languages.items() if (found := _WORDS.search(text))}
@@ -65,8 +65,8 @@ def viewer_script(web: Path) -> str:
 def bundle(modules: Mapping[str, str], words: Mapping[str, str] | None = None) -> str:
     """ES modules as one script: each becomes a function that gives its exports, after those that it imports.
 
-    modules: name without its suffix -> source; the one called "page" exports `openPage`, which is called.
-    words: language -> an object of JavaScript with what the viewer says, for the table WORDS of the module "words".
+    modules: name without its suffix -> source; the one called "page" exports `openPage`, which is called
+    with the words. words: language -> an object of JavaScript with what the viewer says.
     Raises ValueError for an import that is not there, or goes round in a circle.
     """
     written: list[str] = []
@@ -88,9 +88,8 @@ def bundle(modules: Mapping[str, str], words: Mapping[str, str] | None = None) -
         written.append(name)
 
     add(ENTRY, ())
-    for language, table in (words or {}).items():
-        parts.append(f"words_module.WORDS[{json.dumps(language)}] = {table};\n")
-    return "\n".join([*parts, f"{ENTRY}_module.openPage();\n"])
+    tables = ",\n".join(f"{json.dumps(language)}: {table}" for language, table in (words or {}).items())
+    return "\n".join([*parts, f"{ENTRY}_module.openPage({{\n{tables}\n}});\n"])
 
 
 def _hash(text: str) -> str:

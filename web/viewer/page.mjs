@@ -19,9 +19,17 @@ function placeInAddress() {
   return { level, t: time, middle };
 }
 
-/** Open what the page holds. */
-export function openPage() {
-  document.documentElement.lang = speak(navigator.language);
+/**
+ * Open what the page holds.
+ * @param {Record<string, Record<string, string>>} words what is said, by language
+ */
+export function openPage(words) {
+  const { language } = navigator;
+  const [kind] = language.split("-");
+  const near = Object.keys(words).find((name) => name.split("-")[0] === kind);
+  const spoken = [language, kind, near].find((name) => name in words) ?? "en";
+  document.documentElement.lang = spoken;
+  speak({ ...words.en, ...words[spoken] });
   const stack = JSON.parse(document.getElementById("stack").textContent);
   let written = location.hash;
   let known = "";
