@@ -56,7 +56,6 @@ export class StackGeometry {
     this.closed = closed;
     this.ways = ways;
     this.insets = insets.map(([left, top, ...size]) => ({ start: [left, top], size }));
-    this.logZooms = this.insets.map(({ size }) => -0.5 * Math.log(size[0] * size[1]));
   }
 
   /** The number of a level's picture; an endless stack goes round. */
@@ -74,7 +73,8 @@ export class StackGeometry {
   }
 
   logZoom(level) {
-    return this.logZooms[this.picture(level)] ?? Math.LN2;
+    const { size } = this.inset(level);
+    return -0.5 * Math.log(size[0] * size[1]);
   }
 
   /** The size of a view, in fractions of the frame of its level. */
@@ -123,8 +123,8 @@ export class StackGeometry {
 
   /** How far the view is magnified against level 0 whole, as a natural logarithm. */
   depth({ level, t }) {
-    const before = this.logZooms.slice(0, this.picture(level));
-    return before.reduce((sum, log) => sum + log, t * this.logZoom(level));
+    const before = this.insets.slice(0, this.picture(level));
+    return before.reduce((sum, _, i) => sum + this.logZoom(i), t * this.logZoom(level));
   }
 
   /** Shares of a view that a viewport of another shape shows: it is filled, the rest cut (render_view's "crop"). */

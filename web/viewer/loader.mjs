@@ -43,7 +43,7 @@ export class Levels {
     return this.entries.filter(({ picture, coming }) => picture ?? coming).length * this.bytesOfLevel;
   }
 
-  /** How many levels either side are kept. */
+  /** Levels kept either side. */
   get around() {
     return clamp(Math.floor((BYTES / this.bytesOfLevel - 1) / 2), 1, AROUND);
   }
@@ -70,14 +70,10 @@ export class Levels {
     return this.geometry.closed ? Math.min(apart, this.geometry.levels - apart) : apart;
   }
 
-  /** The picture of a level and how far it has faded in, or null. */
+  /** What there is of a level, and how far it has faded in. */
   get(level, now) {
-    const { picture, since } = this.entries[this.geometry.picture(level)];
-    return picture && { picture, opacity: Math.min(1, (now - since) / FADE_IN) };
-  }
-
-  misses(level) {
-    return this.entries[this.geometry.picture(level)].missing;
+    const { picture, missing, since } = this.entries[this.geometry.picture(level)];
+    return { picture, missing, opacity: Math.min(1, (now - since) / FADE_IN) };
   }
 
   /**
@@ -131,11 +127,8 @@ export class Levels {
   }
 
   forget(entry) {
-    const held = [entry.picture, entry.coming];
+    for (const picture of [entry.picture, entry.coming]) if (picture) surface().free(picture);
     Object.assign(entry, { picture: null, coming: null, shown: null });
-    for (const picture of held) {
-      if (picture) surface().free(picture);
-    }
   }
 
   /** Let go of all pictures; what is drawn stays, and looking again brings them back. */

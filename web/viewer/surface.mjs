@@ -28,7 +28,7 @@ class Surface {
     // The page appears first.
     await nextFrame();
     try {
-      const renderer = new WebGLRenderer(() => this.changed());
+      const renderer = new WebGLRenderer(() => [...this.viewers].forEach((viewer) => viewer.onRenderer()));
       for (const _ of renderer.prepare()) await nextFrame();
       this.renderer = renderer;
     } catch {
@@ -54,10 +54,6 @@ class Surface {
   /** Bytes that a pixel of a picture takes: bitmap, texture with mipmaps, or both. */
   get bytesOfPixel() {
     return this.quick ? 5.4 : this.webgl ? 9.4 : 4;
-  }
-
-  changed() {
-    for (const viewer of [...this.viewers]) viewer.onRenderer();
   }
 
   /** One after the other, so that no frame has more than one step of work. @param {() => Promise<void> | void} work */

@@ -58,11 +58,11 @@ export class Viewer {
     this.canvas = el("canvas", { "aria-hidden": true });
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.message = el("div", { className: "zs-message", role: "status" });
-    const named = { tabIndex: 0, role: "application", "aria-label": t("stage") };
-    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message,
-      el("div", { className: "zs-hint" }, t("click")));
+    this.stage = el("div", { className: "zs-stage", tabIndex: 0, role: "application", "aria-label": t("stage") },
+      this.canvas, this.message, el("div", { className: "zs-hint" }, t("click")));
     this.playButton = button(t("play"), icon("play"), () => press(" ", this));
-    this.speedButton = button("", "", () => this.nextSpeed());
+    const faster = () => SPEEDS[SPEEDS.indexOf(this.flight.speed) + 1] ?? SPEEDS[0];
+    this.speedButton = button("", "", () => this.setSpeed(faster()));
     this.placeButton = button(t("place"), icon("place"), () => this.placeNext());
     this.fullButton = button(t("fullscreen"), icon("fullscreen"), () => this.fullScreen());
     this.scale = el("span", { className: "zs-scale" });
@@ -134,13 +134,13 @@ export class Viewer {
     this.message.classList.toggle("zs-note", note);
   }
 
-  /** A level came. @param {number} level @param {ImageBitmap} bitmap */
+  /** @param {number} level @param {ImageBitmap} bitmap */
   came(level, bitmap) {
     this.rail.show(level, bitmap);
     this.changed();
   }
 
-  /** A level does not come. @param {number} level */
+  /** @param {number} level that does not come */
   miss(level) {
     this.rail.missing(level);
     this.failed++;
@@ -165,8 +165,7 @@ export class Viewer {
 
   resize() {
     const ratio = Math.min(devicePixelRatio || 1, 2);
-    const width = Math.round(this.stage.clientWidth * ratio);
-    const height = Math.round(this.stage.clientHeight * ratio);
+    const [width, height] = [this.stage.clientWidth, this.stage.clientHeight].map((side) => Math.round(side * ratio));
     if (!width || !height || !this.levels) return;
     if (this.canvas.width !== width || this.canvas.height !== height) {
       Object.assign(this.canvas, { width, height });
@@ -176,7 +175,7 @@ export class Viewer {
     this.changed();
   }
 
-  /** Something is different: draw with the next frame. */
+  /** Draw with the next frame. */
   changed() {
     this.movedAt = performance.now();
     delete this.root.dataset.rest;
@@ -222,9 +221,10 @@ export class Viewer {
   /** What there is to draw, outermost first: pictures, or thumbnails until the outermost picture is there. */
   layers(now) {
     const { flight, geometry, levels, rail } = this;
-    const comes = ({ level }) => level <= flight.place.level + levels.around && !levels.misses(level);
-    const parts = geometry.parts(flight.place, flight.viewport).filter(comes);
-    const found = parts.map((part) => ({ ...part, ...levels.get(part.level, now) }));
+    const found = geometry.parts(flight.place, flight.viewport)
+      .filter(({ level }) => level <= flight.place.level + levels.around)
+      .map((part) => ({ ...part, ...levels.get(part.level, now) }))
+      .filter(({ missing }) => !missing);
     this.stage.setAttribute("aria-busy", String(found.some(({ picture }) => !picture)));
     const pictures = Boolean(found[0]?.picture);
     if (pictures) {
@@ -232,7 +232,7 @@ export class Viewer {
       if (!this.failed) this.say(this.previewed ? t("sampling") : "", true);
     }
     const thumbnail = (part) => ({ ...part, opacity: 1, picture: rail.thumbnails[geometry.picture(part.level)] });
-    return { layers: (pictures ? found : parts.map(thumbnail)).filter(({ picture }) => picture), pictures };
+    return { layers: (pictures ? found : found.map(thumbnail)).filter(({ picture }) => picture), pictures };
   }
 
   /** Where the view is, in words and on the rail. */
@@ -272,10 +272,6 @@ export class Viewer {
     label(this.speedButton, t("speed", { speed }));
   }
 
-  nextSpeed() {
-    this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
-  }
-
   /** @param {Flight["place"]} place */
   stand(place) {
     this.flight.stand(place);
@@ -285,17 +281,15 @@ export class Viewer {
   /** Offer what is seen as the place of the level after the one that it lies in. */
   placeNext() {
     const { place } = this.flight;
-    const [width, height] = this.geometry.size(place);
+    const zoom = Math.exp(place.t * this.geometry.logZoom(place.level));
     this.dialog?.close();
-    const level = this.geometry.picture(place.level) + 1;
-    this.host.placer()?.place(level, { zoom: 1 / Math.sqrt(width * height), center: place.middle });
+    this.host.placer()?.place(this.geometry.picture(place.level) + 1, { zoom, center: place.middle });
   }
 
   /** The picture in a dialog as large as the window, or back. */
   fullScreen() {
     if (this.dialog) return this.dialog.close();
-    const dialog = el("dialog", { className: "zs-dialog zs-wide", "aria-label": t("fullscreen") }, this.root);
-    this.dialog = dialog;
+    const dialog = this.dialog = el("dialog", { className: "zs-dialog zs-wide", "aria-label": t("fullscreen") }, this.root);
     document.body.append(dialog);
     dialog.addEventListener("close", () => {
       this.parent.append(this.root);
