@@ -45,7 +45,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <header>{heading}</header>
-<main id="zoom"><noscript>This page needs JavaScript to show its pictures.</noscript></main>
+<main id="zoom" class="zs-wide"><noscript>This page needs JavaScript to show its pictures.</noscript></main>
 <script type="application/json" id="stack">{stack}</script>
 {levels}
 <script type="module">{script}</script>
@@ -65,8 +65,8 @@ def viewer_script(web: Path) -> str:
 def bundle(modules: Mapping[str, str], words: Mapping[str, str] | None = None) -> str:
     """ES modules as one script: each becomes a function that gives its exports, after those that it imports.
 
-    modules: name without its suffix -> source; the one called "page" exports `openPage`, which is called
-    with the words. words: language -> an object of JavaScript with what the viewer says.
+    modules: name without its suffix -> source; the one called "page" exports `openPage`, which is called.
+    words: language -> an object of JavaScript with what the viewer says; all are given to `openPage`.
     Raises ValueError for an import that is not there, or goes round in a circle.
     """
     written: list[str] = []

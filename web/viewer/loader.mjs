@@ -19,11 +19,7 @@ export class Levels {
   working = false;
   closed = false;
 
-  /**
-   * @param {StackGeometry} geometry
-   * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, or fails
-   * @param {Viewer} viewer is told what came and what did not
-   */
+  /** @param {StackGeometry} geometry @param {(level: number) => Promise<Blob | ImageBitmap>} read @param {Viewer} viewer */
   constructor(geometry, read, viewer) {
     this.geometry = geometry;
     this.read = read;
@@ -33,17 +29,18 @@ export class Levels {
     }));
   }
 
+  /** What a picture takes: a bitmap, a texture with mipmaps, or both. */
   get bytesOfLevel() {
     const [width, height] = this.geometry.pixels;
-    return width * height * surface().bytesOfPixel;
+    const { quick, webgl } = surface();
+    return width * height * (quick ? 5.4 : webgl ? 9.4 : 4);
   }
 
-  /** What the pictures take. */
+  /** What all pictures take. */
   get bytes() {
     return this.entries.filter(({ picture, coming }) => picture ?? coming).length * this.bytesOfLevel;
   }
 
-  /** Levels kept either side. */
   get around() {
     return clamp(Math.floor((BYTES / this.bytesOfLevel - 1) / 2), 1, AROUND);
   }
@@ -152,8 +149,8 @@ export class Levels {
 
 /** A level's picture, no larger than the renderer can hold. @param {Blob | ImageBitmap} data @param {number[]} pixels */
 function decoded(data, [width, height]) {
-  const { largest } = surface();
-  /** @type {ImageBitmapOptions} */
-  const smaller = { [width > height ? "resizeWidth" : "resizeHeight"]: largest, resizeQuality: "high" };
-  return createImageBitmap(data, { colorSpaceConversion: "none", ...(Math.max(width, height) > largest && smaller) });
+  const largest = surface().webgl?.largest ?? Infinity;
+  const side = width > height ? "resizeWidth" : "resizeHeight";
+  const size = Math.max(width, height) > largest ? largest : undefined;
+  return createImageBitmap(data, { colorSpaceConversion: "none", resizeQuality: "high", [side]: size });
 }

@@ -1,18 +1,18 @@
 /** How a viewer looks, in a node and (zs-wide) as large as the window. */
 
-const STYLE = `
+export const sheet = new CSSStyleSheet();
+sheet.replaceSync(`
 .zs-root { --ink: #e8e6e1; --dim: #9a978f; --line: #ffffff1c; --accent: #f2c879; --cell: 46px; position: relative; display: grid;
-  grid-template: minmax(0, 1fr) auto / minmax(0, 1fr) auto; width: 100%; height: 100%; overflow: hidden; background: #101114;
-  color: var(--ink); border-radius: 8px; font: 13px/1.35 Inter, system-ui, "Segoe UI", sans-serif;
+  grid-template: minmax(0, 1fr) auto / minmax(0, 1fr) auto; height: 100%; overflow: hidden; background: #101114;
+  color: var(--ink); border-radius: 8px; font: 13px/1.35 Inter, system-ui, sans-serif;
   -webkit-user-select: none; user-select: none; }
 .zs-root * { box-sizing: border-box; }
 .zs-stage, .zs-rail { position: relative; overflow: hidden; touch-action: none; outline: none; }
 .zs-stage { cursor: grab; background: #08090b; }
 .zs-stage:active { cursor: grabbing; }
 .zs-stage > canvas { position: absolute; width: 100%; height: 100%; }
-.zs-keys > :focus-visible::after { content: ""; position: absolute; inset: 0; box-shadow: inset 0 0 0 2px var(--accent);
-  pointer-events: none; }
-.zs-message, .zs-hint, .zs-marker { position: absolute; pointer-events: none; }
+.zs-message, .zs-hint, .zs-marker, .zs-keys > :focus-visible::after { position: absolute; pointer-events: none; }
+.zs-keys > :focus-visible::after { content: ""; inset: 0; box-shadow: inset 0 0 0 2px var(--accent); }
 .zs-message { inset: 0; display: grid; place-content: center; padding: 24px; text-align: center; text-wrap: balance; color: var(--dim); }
 .zs-message.zs-note { inset: auto 0 0; padding: 6px 12px; font-size: 12px; color: var(--ink); background: #000000a8; }
 .zs-message:empty, .zs-prompt:empty, .zs-bare .zs-bar, .zs-bar [hidden] { display: none; }
@@ -61,7 +61,4 @@ const STYLE = `
   .zs-cell > canvas { width: 100%; }
 }
 @media (prefers-reduced-motion: reduce) { .zs-root * { transition: none; } }
-`;
-
-export const sheet = new CSSStyleSheet();
-sheet.replaceSync(STYLE);
+`);

@@ -23,8 +23,6 @@ import { magnification, t } from "./words.mjs";
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 // A view that stood this long (ms) is drawn once more, exactly.
 const REST = 140;
-// Of a place, in an address: a fraction of a pixel.
-const DIGITS = 7;
 const LONGEST_STEP = 0.1;
 const ICONS = {
   play: "M7 4.5v15l12-7.5z",
@@ -35,25 +33,13 @@ const ICONS = {
 };
 
 export class Viewer {
-  stack = null;
-  levels = null;
-  frame = 0;
-  before = 0;
-  movedAt = 0;
   /** What was, or is being, drawn exactly: what its layers show, and whether they are drawn. */
   exact = null;
 
   /** @param {HTMLElement} parent where it is put @param {Host} host */
-  constructor(parent, host = {}) {
+  constructor(parent, host) {
     this.parent = parent;
     this.host = host;
-    this.build();
-    new ResizeObserver(() => this.resize()).observe(this.stage);
-    this.say(t("empty"));
-    parent.append(this.root);
-  }
-
-  build() {
     if (!document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets.push(sheet);
     this.canvas = el("canvas", { "aria-hidden": true });
     this.context = this.canvas.getContext("2d", { alpha: false });
@@ -68,17 +54,20 @@ export class Viewer {
     this.scale = el("span", { className: "zs-scale" });
     this.level = el("span", { className: "zs-level" });
     this.prompt = el("span", { className: "zs-prompt", dir: "auto" });
-    this.bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
+    const bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
       el("div", { className: "zs-read" }, el("div", {}, this.scale, this.level), this.prompt),
       this.placeButton, button(t("home"), icon("home"), () => press("home", this)), this.fullButton);
-    quiet(this.bar, "pointerdown", "mousedown");
+    quiet(bar, "pointerdown", "mousedown");
     this.live = el("div", { className: "zs-live", "aria-live": "polite" });
-    this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, this.bar, this.live);
+    this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, bar, this.live);
     // Focus is shown to those who move it with the keyboard.
     for (const name of ["pointerdown", "keydown", "keyup"]) {
       this.root.addEventListener(name, () => this.root.classList.toggle("zs-keys", name !== "pointerdown"), true);
     }
     for (const name of ["focusin", "pointerenter"]) this.root.addEventListener(name, () => this.ask());
+    new ResizeObserver(() => this.resize()).observe(this.stage);
+    this.say(t("empty"));
+    parent.append(this.root);
   }
 
   /**
@@ -121,8 +110,7 @@ export class Viewer {
   clear(words = "") {
     this.levels?.close();
     this.rail?.element.remove();
-    this.stack = this.levels = this.rail = this.previewed = null;
-    this.exact = null;
+    this.stack = this.levels = this.rail = this.previewed = this.exact = null;
     this.failed = 0;
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
@@ -134,24 +122,20 @@ export class Viewer {
     this.message.classList.toggle("zs-note", note);
   }
 
-  /** @param {number} level @param {ImageBitmap} bitmap */
   came(level, bitmap) {
     this.rail.show(level, bitmap);
     this.changed();
   }
 
-  /** @param {number} level that does not come */
   miss(level) {
     this.rail.missing(level);
-    this.failed++;
-    if (this.failed === this.stack.levels.length) this.clear(t("gone"));
+    if (++this.failed === this.stack.levels.length) this.clear(t("gone"));
     else this.say(t("missing", { level: level + 1 }), true);
   }
 
   /** Whether a wheel is meant for the picture: in a graph, once it was clicked. */
   takesWheel() {
-    const { dialog, host, levels, root } = this;
-    return Boolean(levels && (dialog || !host.passOn || root.contains(document.activeElement)));
+    return this.levels && (this.dialog || !this.host.passOn || this.root.contains(document.activeElement));
   }
 
   passOn(event) {
@@ -164,7 +148,7 @@ export class Viewer {
   }
 
   resize() {
-    const ratio = Math.min(devicePixelRatio || 1, 2);
+    const ratio = Math.min(devicePixelRatio, 2);
     const [width, height] = [this.stage.clientWidth, this.stage.clientHeight].map((side) => Math.round(side * ratio));
     if (!width || !height || !this.levels) return;
     if (this.canvas.width !== width || this.canvas.height !== height) {
@@ -210,8 +194,7 @@ export class Viewer {
   }
 
   async drawExactly(layers, facts) {
-    const exact = { facts, over: false };
-    this.exact = exact;
+    const exact = this.exact = { facts, over: false };
     await surface().drawExactly(this.context, layers, () => this.exact === exact);
     if (this.exact !== exact) return;
     exact.over = true;
@@ -254,10 +237,10 @@ export class Viewer {
     label(this.playButton, t(name));
   }
 
-  /** The place as an address keeps it: level, t, x, y. */
+  /** The place as an address keeps it, to a fraction of a pixel: level, t, x, y. */
   get placeText() {
     const { level, t: time, middle } = this.flight.place;
-    return [level, time, ...middle].map((value) => Number(value.toPrecision(DIGITS))).join();
+    return [level, time, ...middle].map((value) => Number(value.toPrecision(7))).join();
   }
 
   rest() {

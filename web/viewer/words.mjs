@@ -23,5 +23,5 @@ export function magnification(log) {
   if (value < 9.95) return `× ${Number(value.toFixed(1))}`;
   if (value < 999_999.5) return `× ${Math.round(value).toLocaleString("en-US")}`;
   const [digits, power] = value.toExponential(1).split("e+");
-  return `× ${digits} · 10${power.replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)])}`;
+  return `× ${digits} · 10${power.replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])}`;
 }
