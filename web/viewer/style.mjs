@@ -12,7 +12,7 @@ sheet.replaceSync(`
 .zs-stage:active { cursor: grabbing; }
 .zs-stage > canvas { position: absolute; width: 100%; height: 100%; }
 .zs-message, .zs-hint, .zs-marker, .zs-keys > :focus-visible::after { position: absolute; pointer-events: none; }
-.zs-keys > :focus-visible::after { content: ""; inset: 0; box-shadow: inset 0 0 0 2px var(--accent); }
+.zs-keys > :focus-visible::after { content: ""; inset: 0; z-index: 1; box-shadow: inset 0 0 0 2px var(--accent); }
 .zs-message { inset: 0; display: grid; place-content: center; padding: 24px; text-align: center; text-wrap: balance; color: var(--dim); }
 .zs-message.zs-note { inset: auto 0 0; padding: 6px 12px; font-size: 12px; color: var(--ink); background: #000000a8; }
 .zs-message:empty, .zs-prompt:empty, .zs-bare .zs-bar, .zs-bar [hidden] { display: none; }
