@@ -8,10 +8,11 @@ import pytest
 
 from zoom_core import parse_prompts
 
-MODULES = "/extensions/zoom-stack/editor"
+MODULES = "/extensions/zoom-stack"
 READ = """async ([modules, cases]) => {
-    const {levelsOf, readRows, writeRows} = await import(`${modules}/prompts.mjs`)
-    const {t} = await import(`${modules}/words.mjs`)
+    const {levelsOf, readRows, writeRows} = await import(`${modules}/editor/prompts.mjs`)
+    const {t} = await import(`${modules}/editor/words.mjs`)
+    await import(`${modules}/words/languages.mjs`)
     const ask = async (text) => {
         const answer = await fetch("/zoom-stack/prompts", {method: "POST", body: JSON.stringify({text})})
         return answer.json()

@@ -3,20 +3,12 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { LevelEditor, MARGIN } from "./editor/editor.mjs";
-import { speak as speakEditor } from "./editor/words.mjs";
 import { el } from "./viewer/dom.mjs";
 import { Viewer } from "./viewer/viewer.mjs";
-import { speak, t, WORDS } from "./viewer/words.mjs";
-import { words } from "./words/languages.mjs";
+import { t } from "./viewer/words.mjs";
+import { speak } from "./words/languages.mjs";
 
-// What the server sends when a joint sampler starts: how its levels lie.
-const SAMPLING = "zoom_stack.sampling";
-// Where the server reads prompts that the editor does not.
-const READ = "/zoom-stack/prompts";
-// Asks to put a level somewhere: detail is {node: a node of the graph, level, zoom, center}.
-const PLACE = "zoom-stack-place";
-// Where a node keeps the description of what it showed last, so that a saved workflow opens with it, and whether a
-// prompt list is edited as text.
+// Where a node keeps what it showed last, so that a saved workflow opens with it, and whether a prompt list is text.
 const SHOWN = "zoom_stack";
 const MODE = "prompts as text";
 // Sizes of a viewer in the graph's units.
@@ -26,7 +18,7 @@ const [WIDTH, HEIGHT] = [460, 560];
 /** Calls `after` once a method or callback of the frontend is through. */
 function chain(object, name, after) {
   const before = object[name];
-  object[name] = function chained(...given) {
+  object[name] = function (...given) {
     const result = before?.apply(this, given);
     after(...given);
     return result;
@@ -56,14 +48,13 @@ const address = ({ filename, subfolder = "", type = "temp" }) => `/view?${new UR
 
 async function fetched(file) {
   const response = await api.fetchApi(address(file));
-  if (!response.ok) throw new Error(`${file.filename}: ${response.status}`);
+  if (!response.ok) throw new Error(file.filename);
   return response;
 }
 
 function addWidget(node, name, element, options) {
-  const type = `ZOOM_STACK_${name.toUpperCase()}`;
   const all = { serialize: false, hideInPanel: true, hideOnZoom: false, ...options };
-  node.addDOMWidget(name, type, element, all).serialize = false;
+  node.addDOMWidget(name, `ZOOM_STACK_${name.toUpperCase()}`, element, all).serialize = false;
 }
 
 function grow(node, width, height) {
@@ -84,11 +75,9 @@ function passOn(event) {
 class NodeViewer {
   /** Counts what was asked for: what comes later than something newer is left out. */
   asked = 0;
-  previewed = false;
 
   constructor(node) {
-    const element = el("div");
-    element.style.cssText = `width: 100%; height: 100%; min-height: ${LEAST}px;`;
+    const element = el("div", { style: `width: 100%; height: 100%; min-height: ${LEAST}px;` });
     this.viewer = new Viewer(element, { passOn, placer: () => placer(node) });
     addWidget(node, "viewer", element, { getMinHeight: () => LEAST });
     grow(node, WIDTH, HEIGHT);
@@ -98,9 +87,9 @@ class NodeViewer {
     });
   }
 
-  /** Show a stack, unless that is what is shown already. @param {any} file @param {boolean} executed just now */
+  /** Show a stack, unless that is what is shown already. @param {any} file @param {boolean} [executed] just now */
   async show(file, executed) {
-    if (!file || (file.subfolder === this.shown && !(executed && this.previewed))) return;
+    if (file.subfolder === this.shown && !(executed && this.previewed)) return;
     this.previewed = false;
     this.shown = file.subfolder;
     const asked = ++this.asked;
@@ -113,7 +102,6 @@ class NodeViewer {
     }
   }
 
-  /** Show what the sampler before this node has so far. */
   preview(stack, read) {
     this.asked++;
     this.previewed = true;
@@ -122,118 +110,91 @@ class NodeViewer {
 }
 
 /** A link to a saved page, on the node that saved it. */
-class PageLink {
-  link = el("a", { target: "_blank", rel: "noopener" });
-
-  constructor(node) {
-    this.link.style.cssText = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
-    const element = el("div", {}, this.link);
-    element.style.cssText = "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;";
-    addWidget(node, "page", element, { getMinHeight: () => 32 });
-  }
-
-  show(file) {
-    if (!file) return;
-    const textContent = t("page", { file: file.filename });
-    Object.assign(this.link, { href: api.apiURL(address(file)), download: file.filename, textContent });
-  }
+function pageLink(node) {
+  const style = "color: #f2c879; font: 13px/1.4 Inter, system-ui, sans-serif; overflow-wrap: anywhere;";
+  const link = el("a", { target: "_blank", rel: "noopener", style });
+  const element = el("div", { style: "display: flex; align-items: center; padding: 2px 4px; min-height: 28px;" }, link);
+  addWidget(node, "page", element, { getMinHeight: () => 32 });
+  return {
+    show(file) {
+      const textContent = t("page", { file: file.filename });
+      Object.assign(link, { href: api.apiURL(address(file)), download: file.filename, textContent });
+    },
+  };
 }
 
 /** The level editor on a prompt list. */
-class NodeEditor {
-  constructor(node) {
-    this.node = node;
-    this.editor = new LevelEditor({
-      value: (name) => this.widget(name)?.value,
-      write: (name, value) => {
-        const widget = this.widget(name);
-        widget.value = value;
-        widget.callback?.(value);
-      },
-      linked: (name) => node.inputs.some((input) => input.name === name && input.link != null),
-      read: async (text) => (await api.fetchApi(READ, { method: "POST", body: JSON.stringify({ text }) })).json(),
-      asText: () => Boolean(node.properties[MODE]),
-      showText: (on) => (node.properties[MODE] = on),
-      pictures: () => this.pictures(),
-      passWheel: passOn,
-      arrange: () => this.arrange(),
-    });
-    addWidget(node, "editor", this.editor.element, {
-      margin: MARGIN,
-      getMinHeight: () => this.editor.height,
-      getMaxHeight: () => (this.editor.textShown ? this.editor.height : undefined),
-    });
-    for (const name of ["prompts", "negative", "zoom", "loop", "count"]) {
-      const widget = this.widget(name);
-      if (widget) chain(widget, "callback", () => this.editor.refresh());
-    }
-    chain(node, "onConnectionsChange", () => queueMicrotask(() => this.editor.refresh()));
-    this.editor.refresh();
-  }
-
-  widget(name) {
-    return this.node.widgets.find((widget) => widget.name === name);
-  }
-
-  /** Show the text or hide it, and make room for the rows. */
-  arrange() {
-    const { node, editor } = this;
-    const text = this.widget("prompts");
-    const hidden = !editor.textShown;
-    if (text.hidden !== hidden) {
+function levelEditor(node) {
+  const find = (name) => node.widgets.find((widget) => widget.name === name);
+  const editor = new LevelEditor({
+    value: (name) => find(name)?.value,
+    write: (name, value) => {
+      const widget = find(name);
+      widget.value = value;
+      widget.callback?.(value);
+    },
+    linked: (name) => node.inputs.some((input) => input.name === name && input.link != null),
+    read: async (text) => (await api.fetchApi("/zoom-stack/prompts", { method: "POST", body: JSON.stringify({ text }) })).json(),
+    asText: () => Boolean(node.properties[MODE]),
+    showText: (on) => (node.properties[MODE] = on),
+    // What a node downstream has shown last, the nearest one.
+    pictures: () => {
+      const shown = reach(node).map(({ id }) => app.nodeOutputs?.[id]?.zoom_levels).find(Boolean) ?? [];
+      return shown.map((file) => api.apiURL(address(file)));
+    },
+    passWheel: passOn,
+    hideText: (hidden) => {
+      const text = find("prompts");
+      if (text.hidden === hidden) return;
       text.hidden = text.options.hidden = hidden;
       // The Vue renderer goes by the options in its own store, and looks when the list of widgets changes.
       if (text._state?.options) text._state.options.hidden = hidden;
       node.widgets.push(node.widgets.pop());
-    }
-    const wanted = `${editor.height - 2 * MARGIN}px`;
-    if (editor.element.style.minHeight === wanted) return;
-    editor.element.style.minHeight = wanted;
-    grow(node, ...node.computeSize());
-    node.setDirtyCanvas(true, true);
-  }
-
-  /** The levels' pictures that a node downstream has shown last, by the nearest. */
-  pictures() {
-    const shown = reach(this.node).map(({ id }) => app.nodeOutputs?.[id]?.zoom_levels).find(Boolean) ?? [];
-    return shown.map((file) => api.apiURL(address(file)));
-  }
-
-  show() {
-    this.editor.refresh();
-  }
+    },
+    resized: () => {
+      grow(node, ...node.computeSize());
+      node.setDirtyCanvas(true, true);
+    },
+  });
+  for (const widget of node.widgets) chain(widget, "callback", () => editor.refresh());
+  addWidget(node, "editor", editor.element, {
+    margin: MARGIN,
+    getMinHeight: () => editor.height,
+    getMaxHeight: () => (editor.textShown ? editor.height : undefined),
+  });
+  for (const name of ["onConfigure", "onConnectionsChange"]) chain(node, name, () => queueMicrotask(() => editor.refresh()));
+  editor.refresh();
+  return editor;
 }
 
-const KINDS = { ZoomStackViewer: NodeViewer, ZoomStackPage: PageLink, ZoomPromptList: NodeEditor };
+const KINDS = { ZoomStackViewer: (node) => new NodeViewer(node), ZoomStackPage: pageLink, ZoomPromptList: levelEditor };
 
-/** What stands on a node. @type {Map<object, NodeViewer | PageLink | NodeEditor>} */
+/** What stands on a node. @type {Map<object, any>} */
 const widgets = new Map();
 
-/** What of one kind stands on nodes. @template T @param {object[]} nodes @param {new (node: any) => T} Kind */
-const among = (nodes, Kind) => nodes.flatMap((node) => {
-  const widget = widgets.get(node);
-  return widget instanceof Kind ? [widget] : [];
-});
+/** What of one kind stands on nodes. @template T @param {object[]} nodes @param {new (given: any) => T} Kind @returns {T[]} */
+const among = (nodes, Kind) => nodes.map((node) => widgets.get(node)).filter((widget) => widget instanceof Kind);
 
 /** Tell what stands on a node what the node gave out. */
-function tell(node, output, executed = false) {
+function tell(node, output, executed) {
   const widget = widgets.get(node);
   const [file] = output?.zoom_stack ?? output?.zoom_page ?? [];
-  if (widget && file) node.properties[SHOWN] = file;
-  widget?.show(file, executed);
+  if (!widget || !file) return;
+  node.properties[SHOWN] = file;
+  widget.show(file, executed);
 }
 
 function refreshEditors() {
-  for (const { editor } of among([...widgets.keys()], NodeEditor)) editor.refresh();
+  for (const widget of widgets.values()) widget.refresh?.();
 }
 
 /** The editor on the nearest prompt list that leads to a node, where that can place levels. */
 function placer(node) {
-  const [found] = among(reach(node, true), NodeEditor);
-  return found?.editor.editable ? found.editor : undefined;
+  const [editor] = among(reach(node, true), LevelEditor);
+  return editor?.editable ? editor : undefined;
 }
 
-/** How the levels of a sampler lie, by the node's id. */
+/** How the levels of a joint sampler lie, by the node's id; told when it starts. */
 const sampling = new Map();
 
 /** Show a preview, with its levels side by side, in the viewers that the sampler feeds. */
@@ -260,25 +221,22 @@ async function onPreview({ blob, displayNodeId, nodeId }) {
 app.registerExtension({
   name: "ZoomStack",
   async setup() {
-    api.addEventListener(SAMPLING, ({ detail }) => sampling.set(detail.node, detail));
+    api.addEventListener("zoom_stack.sampling", ({ detail }) => sampling.set(detail.node, detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => onPreview(detail));
     api.addEventListener("executed", refreshEditors);
-    addEventListener(PLACE, (event) => {
+    // Another extension wants a level somewhere: `node` is a node of the graph.
+    addEventListener("zoom-stack-place", (event) => {
       const { node, level, ...where } = /** @type {CustomEvent} */ (event).detail;
       placer(node)?.place(level, where);
     });
-    const language = app.extensionManager.setting.get("Comfy.Locale");
-    const { viewer, editor } = await words(language);
-    if (Object.keys(viewer).length) WORDS[language] = viewer;
-    speak(language);
-    speakEditor(editor);
+    await speak(app.extensionManager.setting.get("Comfy.Locale"));
   },
   nodeCreated(node) {
-    const Widget = KINDS[node.constructor.comfyClass];
-    if (!Widget) return;
-    widgets.set(node, new Widget(node));
+    const add = KINDS[node.constructor.comfyClass];
+    if (!add) return;
+    widgets.set(node, add(node));
     chain(node, "onExecuted", (output) => tell(node, output, true));
-    chain(node, "onConfigure", () => queueMicrotask(() => tell(node, { zoom_page: [node.properties[SHOWN]] })));
+    chain(node, "onConfigure", () => queueMicrotask(() => tell(node, { zoom_stack: [node.properties[SHOWN]] })));
     chain(node, "onRemoved", () => widgets.delete(node));
   },
   onNodeOutputsUpdated(outputs) {

@@ -45,7 +45,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <header>{heading}</header>
-<main id="zoom"><noscript>This page needs JavaScript to show its pictures.</noscript></main>
+<main id="zoom" class="zs-wide"><noscript>This page needs JavaScript to show its pictures.</noscript></main>
 <script type="application/json" id="stack">{stack}</script>
 {levels}
 <script type="module">{script}</script>
@@ -55,7 +55,7 @@ _PAGE = """<!doctype html>
 
 
 def viewer_script(web: Path) -> str:
-    """The script of a page: the modules in web/viewer, and what the viewer says in the languages of web/words."""
+    """The script of a page: the modules in web/viewer, and what the viewer says in all languages of web/words."""
     modules = {path.stem: path.read_text("utf-8") for path in (web / "viewer").glob("*.mjs")}
     languages = {path.stem: path.read_text("utf-8") for path in sorted((web / "words").glob("*.mjs"))}
     words = {name: found[1] for name, text in languages.items() if (found := _WORDS.search(text))}
@@ -66,7 +66,7 @@ def bundle(modules: Mapping[str, str], words: Mapping[str, str] | None = None) -
     """ES modules as one script: each becomes a function that gives its exports, after those that it imports.
 
     modules: name without its suffix -> source; the one called "page" exports `openPage`, which is called.
-    words: language -> an object of JavaScript with what the viewer says, for the table WORDS of the module "words".
+    words: language -> an object of JavaScript with what the viewer says; all are given to `openPage`.
     Raises ValueError for an import that is not there, or goes round in a circle.
     """
     written: list[str] = []
@@ -88,9 +88,8 @@ def bundle(modules: Mapping[str, str], words: Mapping[str, str] | None = None) -
         written.append(name)
 
     add(ENTRY, ())
-    for language, table in (words or {}).items():
-        parts.append(f"words_module.WORDS[{json.dumps(language)}] = {table};\n")
-    return "\n".join([*parts, f"{ENTRY}_module.openPage();\n"])
+    tables = ",\n".join(f"{json.dumps(language)}: {table}" for language, table in (words or {}).items())
+    return "\n".join([*parts, f"{ENTRY}_module.openPage({{\n{tables}\n}});\n"])
 
 
 def _hash(text: str) -> str:

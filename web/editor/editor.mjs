@@ -17,7 +17,8 @@ import { t } from "./words.mjs";
  * @typedef {{
  *   value(name: string): any, write(name: string, value: any): void, linked(name: string): boolean,
  *   read(text: string): Promise<{rows?: Row[], error?: string}>, asText(): boolean, showText(on: boolean): any,
- *   pictures(): (string | undefined)[], passWheel(event: WheelEvent): void, arrange(): void,
+ *   pictures(): (string | undefined)[], passWheel(event: WheelEvent): void,
+ *   hideText(hidden: boolean): void, resized(): void,
  * }} Host what the editor asks of the node that it stands on, with its inputs by their names
  */
 
@@ -176,13 +177,22 @@ export class LevelEditor {
     this.modeButton.textContent = this.modeButton.title = t(asText ? "rows" : "text");
     this.modeButton.setAttribute("aria-label", this.modeButton.title);
     this.count.textContent = linked ? t("linked") : this.#summary(settings);
-    host.arrange();
+    this.#arrange();
     if (this.list.hidden) return;
     if (settings.loop !== this.loop) this.#build();
     const pictures = host.pictures();
     for (const [i, view] of this.views.entries()) {
       view.refresh(settings, found.filter((problem) => problem.row === i), pictures.length === this.rows.length ? pictures : []);
     }
+  }
+
+  /** Show the text or hide it, and have room for the rows. */
+  #arrange() {
+    this.host.hideText(!this.textShown);
+    const wanted = `${this.height - 2 * MARGIN}px`;
+    if (this.element.style.minHeight === wanted) return;
+    this.element.style.minHeight = wanted;
+    this.host.resized();
   }
 
   /** @param {Settings} settings */

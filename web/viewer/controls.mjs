@@ -1,24 +1,21 @@
-/** Wheel, trackpad, mouse, touch and keyboard on the picture. */
-
-import { quiet } from "./dom.mjs";
-import { both } from "./geometry.mjs";
-
 /**
+ * Wheel, trackpad, mouse, touch and keyboard on the picture.
+ *
  * @import { Flight } from "./flight.mjs"
  * @import { Viewer } from "./viewer.mjs"
  */
 
+import { quiet } from "./dom.mjs";
+import { both } from "./geometry.mjs";
+
 const WHEEL = 0.0025; // natural logarithm of magnification a pixel of wheel
 const PINCH = 4; // a trackpad's pinch comes as a wheel with small steps and the control key
-const LINE = 16;
+const UNITS = [1, 16, 320]; // pixels of a wheel's modes: pixels, lines, pages
 const KEY_PAN = 0.12; // of the viewport
 const KEY_ZOOM = 0.35;
 const HISTORY = 80; // ms of a drag that tell its speed
 
-/**
- * On the picture; keys are heard on all that is not a button.
- * @param {Viewer} viewer
- */
+/** @param {Viewer} viewer */
 export function attachControls(viewer) {
   const { stage, root } = viewer;
   const pointers = new Map();
@@ -41,10 +38,10 @@ export function attachControls(viewer) {
     if (!viewer.takesWheel()) return viewer.passOn(event);
     event.preventDefault();
     event.stopPropagation();
-    const unit = [1, LINE, 20 * LINE][event.deltaMode];
-    viewer.flight.wheel(-event.deltaY * unit * WHEEL * (event.ctrlKey ? PINCH : 1), at(event));
+    const pixels = event.deltaY * UNITS[event.deltaMode];
+    viewer.flight.wheel(-pixels * WHEEL * (event.ctrlKey ? PINCH : 1), at(event));
     viewer.changed();
-  }, { passive: false });
+  });
 
   stage.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return viewer.passOn(event);
@@ -84,9 +81,9 @@ export function attachControls(viewer) {
   };
   stage.addEventListener("pointerup", end);
   stage.addEventListener("pointercancel", end);
-
   stage.addEventListener("dblclick", (event) => press(event.shiftKey ? "pageup" : "pagedown", viewer));
 
+  // A button has keys of its own.
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /** @type {Element} */ (event.target).closest("button")) return;
     const key = event.key.toLowerCase();

@@ -25,9 +25,8 @@ export function label(element, words) {
 
 /** @param {string} words its label @param {Node | string} face @param {() => void} press */
 export function button(words, face, press, className = "") {
-  const element = el("button", { type: "button", className }, face);
+  const element = el("button", { type: "button", className, onclick: press }, face);
   label(element, words);
-  element.addEventListener("click", press);
   return element;
 }
 

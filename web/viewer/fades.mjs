@@ -21,11 +21,7 @@ const RAMP = 0.3;
 const FADE_OF_MARGIN = 0.5;
 const RAMP_POWER = 1.5;
 
-/**
- * @param {Layer[]} layers outermost first; that one has nothing to rise from
- * @param {Pair} viewport
- * @returns {Faded[]}
- */
+/** @param {Layer[]} layers outermost first; that one has nothing to rise from @param {Pair} viewport @returns {Faded[]} */
 export function faded(layers, viewport) {
   return layers.map((layer, i) => {
     const sizes = viewport.map((pixels, axis) => pixels / layer.size[axis]);

@@ -13,25 +13,24 @@ const PIECES = 12;
 /** Where a level is faded before it is laid over the others. @type {CanvasRenderingContext2D | null} */
 let spare = null;
 
-/**
- * @param {CanvasRenderingContext2D} context of the viewer's canvas
- * @param {Layer[]} layers outermost first, with bitmaps
- * @param {boolean} fine for a view at rest
- */
+/** @param {CanvasRenderingContext2D} context @param {Layer[]} layers outermost first @param {boolean} fine at rest */
 export function drawFlat(context, layers, fine) {
   const viewport = [context.canvas.width, context.canvas.height];
   context.globalCompositeOperation = "source-over";
-  context.fillStyle = "#000";
-  context.fillRect(0, 0, viewport[0], viewport[1]);
-  for (const layer of faded(layers, viewport)) {
-    const { edges, rises, opacity, power } = layer;
+  context.clearRect(0, 0, viewport[0], viewport[1]);
+  for (const { picture, edges, rises, opacity, power } of faded(layers, viewport)) {
+    // Most of a magnified level lies outside, where the canvas cuts it.
+    const place = (canvas) => {
+      canvas.imageSmoothingQuality = fine ? "high" : "medium";
+      canvas.drawImage(picture.bitmap, edges[0], edges[2], edges[1] - edges[0], edges[3] - edges[2]);
+    };
     const [left, right, top, bottom] = edges.map((edge, side) =>
       clamp(side % 2 ? Math.ceil(edge) : Math.floor(edge), 0, viewport[side >> 1]));
     const [wide, high] = [right - left, bottom - top];
     if (!wide || !high) continue;
     context.globalAlpha = opacity;
     if (rises.every((rise) => rise < 1)) {
-      place(context, layer, fine, viewport);
+      place(context);
       continue;
     }
     spare ??= document.createElement("canvas").getContext("2d");
@@ -41,7 +40,7 @@ export function drawFlat(context, layers, fine) {
     spare.setTransform(1, 0, 0, 1, -left, -top);
     spare.globalCompositeOperation = "source-over";
     spare.clearRect(left, top, wide, high);
-    place(spare, layer, fine, viewport);
+    place(spare);
     spare.globalCompositeOperation = "destination-out";
     for (const [side, rise] of rises.entries()) {
       if (rise < 1) continue;
@@ -60,17 +59,4 @@ export function drawFlat(context, layers, fine) {
     context.drawImage(canvas, 0, 0, wide, high, left, top, wide, high);
   }
   context.globalAlpha = 1;
-}
-
-/** What a viewport shows of a level, to where it lies. */
-function place(context, { picture, middle, size }, fine, viewport) {
-  context.imageSmoothingQuality = fine ? "high" : "medium";
-  const [x, y] = [picture.width, picture.height].map((pixels, i) => {
-    const start = middle[i] - 0.5 * size[i];
-    const low = Math.max(start, 0);
-    const seen = Math.min(start + size[i], 1) - low;
-    const scale = viewport[i] / size[i];
-    return [low * pixels, seen * pixels, (low - start) * scale, seen * scale];
-  });
-  context.drawImage(picture.bitmap, x[0], y[0], x[1], y[1], x[2], y[2], x[3], y[3]);
 }

@@ -1,6 +1,5 @@
 /**
  * Where the viewer is and how it moves: wheel and drag with inertia, glides to a level, play along the camera's path.
- *
  * Points of the viewport are pairs from -0.5 to 0.5.
  *
  * @import { Pair, Place, StackGeometry } from "./geometry.mjs"
@@ -15,7 +14,7 @@ const RETURN = 0.35;
 // No deeper than a twelfth of the innermost level that lies under the middle of the view.
 const SMALLEST = 1 / 12;
 const TINY = 1e-4;
-const STILL = [0, 0];
+const ZERO = [0, 0];
 
 export class Flight {
   /** @type {Pair} in pixels */
@@ -23,7 +22,7 @@ export class Flight {
   speed = 1;
 
   /** @param {StackGeometry} geometry @param {boolean} calm without motion that nobody asked for */
-  constructor(geometry, calm = false) {
+  constructor(geometry, calm) {
     this.geometry = geometry;
     this.calm = calm;
     this.place = geometry.onPath(0);
@@ -34,7 +33,7 @@ export class Flight {
   play(direction) {
     this.playing = direction;
     this.pending = 0;
-    this.drift = STILL;
+    this.drift = ZERO;
     this.glide = null;
   }
 
@@ -62,19 +61,18 @@ export class Flight {
     return this.geometry.closed ? this.place.level - this.geometry.picture(this.place.level) : 0;
   }
 
-  /** What fills the viewport at a place. @param {Place} place */
+  /** @param {Place} place */
   seen(place) {
     return this.geometry.filled(place, this.viewport);
   }
 
-  /** Stand at a place that was given out before, for example by a link. */
   stand(place) {
     this.play(0);
     this.place = this.kept(this.geometry.settled(place));
   }
 
   /** Magnify by e^amount about a point of the viewport, with inertia. @param {Pair} anchor */
-  wheel(amount, anchor = STILL) {
+  wheel(amount, anchor = ZERO) {
     this.glide = null;
     this.playing = 0;
     this.anchor = anchor;
@@ -89,26 +87,22 @@ export class Flight {
     this.place = this.kept(amount > 0 && excess > 0 ? this.magnified(Math.max(amount - excess, 0), anchor) : place);
   }
 
-  /** @returns {Place} */
   magnified(amount, anchor) {
-    const { level, t, middle } = this.place;
-    const { size } = this.seen(this.place);
+    const { level, t, middle, size } = this.seen(this.place);
     // The point that stays, as the middle of a view that is magnified.
     const point = both((i) => middle[i] + anchor[i] * size[i]);
-    const there = this.geometry.settled({ level, t: t + amount / this.geometry.logZoom(level), middle: point });
-    const now = this.seen(there).size;
-    return { ...there, middle: both((i) => there.middle[i] - anchor[i] * now[i]) };
+    const there = this.seen(this.geometry.settled({ level, t: t + amount / this.geometry.logZoom(level), middle: point }));
+    return { ...there, middle: both((i) => there.middle[i] - anchor[i] * there.size[i]) };
   }
 
   /** The smaller side of the viewport in the innermost level that lies under its middle. */
   smallness(place) {
     let view = this.seen(place);
-    const beside = ({ middle }) => middle.some((point) => Math.abs(point - 0.5) > 0.5);
-    while (beside(view) && this.geometry.has(view.level - 1)) view = this.geometry.outwards(view);
+    while (!contained({ ...view, size: ZERO }) && this.geometry.has(view.level - 1)) view = this.geometry.outwards(view);
     return Math.min(...view.size);
   }
 
-  /** Move the picture by a share of the viewport. @param {Pair} way */
+  /** Move the picture. @param {Pair} way in viewports */
   pan(way) {
     const { middle, size } = this.seen(this.place);
     this.place = this.kept({ ...this.place, middle: both((i) => middle[i] - way[i] * size[i]) });
@@ -116,7 +110,7 @@ export class Flight {
 
   /** Let go with a speed, in viewports a second. @param {Pair} speed */
   release(speed) {
-    this.drift = this.calm || Math.hypot(...speed) < 0.05 ? STILL : speed;
+    this.drift = this.calm || Math.hypot(...speed) < 0.05 ? ZERO : speed;
   }
 
   /** The place inside what there is to see: level 0 fills the viewport, or lies in its middle. */
@@ -139,28 +133,27 @@ export class Flight {
   /** Fly to a zoom on the path, in seconds; at once for 0. */
   flyTo(zoom, seconds = 0.9) {
     this.play(0);
-    if (this.calm || !seconds) this.place = this.beside(zoom, STILL);
+    if (this.calm || !seconds) this.place = this.beside(zoom, ZERO);
     else this.glide = { from: this.zoom, to: zoom, offset: this.offset(), passed: 0, seconds };
   }
 
   /** Fly to the next whole level inwards (1) or outwards (-1). */
   flyBy(direction) {
-    const target = direction > 0 ? Math.floor(this.zoom + 0.02) + 1 : Math.ceil(this.zoom - 0.02) - 1;
+    const target = direction * (Math.floor(direction * this.zoom + 0.02) + 1);
     this.flyTo(this.geometry.closed ? target : clamp(target, 0, this.last));
   }
 
-  /** How far the view lies beside the path, in its own sizes. */
+  /** How far the view lies beside the path, in viewports. */
   offset() {
     const way = this.geometry.onPath(this.zoom);
-    const size = this.geometry.size(this.place);
-    return both((i) => (this.place.middle[i] - way.middle[i]) / size[i]);
+    const { middle, size } = this.seen(this.place);
+    return both((i) => (middle[i] - way.middle[i]) / size[i]);
   }
 
-  /** @param {number} zoom @param {Pair} offset from the path, in the view's sizes */
+  /** @param {number} zoom @param {Pair} offset from the path, in viewports */
   beside(zoom, offset) {
-    const way = this.geometry.onPath(zoom);
-    const size = this.geometry.size(way);
-    return this.kept({ ...way, middle: both((i) => way.middle[i] + offset[i] * size[i]) });
+    const way = this.seen(this.geometry.onPath(zoom));
+    return this.kept({ ...way, middle: both((i) => way.middle[i] + offset[i] * way.size[i]) });
   }
 
   /** One frame later. Gives whether anything moved. @param {number} seconds */
@@ -174,7 +167,7 @@ export class Flight {
     }
     if (speed) {
       this.pan(this.drift.map((v) => v * seconds));
-      this.drift = speed < 0.01 ? STILL : this.drift.map((v) => v * Math.exp(-seconds / DRIFT));
+      this.drift = speed < 0.01 ? ZERO : this.drift.map((v) => v * Math.exp(-seconds / DRIFT));
     }
     if (this.glide) {
       const { glide } = this;

@@ -16,7 +16,7 @@ const TOLERANCE = 1e-9;
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** The same for both axes. @param {(axis: number) => number} f @returns {Pair} */
+/** The same for both axes. @param {(axis: number) => number} f */
 export const both = (f) => [f(0), f(1)];
 
 /** From 0 to 1, with a level slope at both. */
@@ -45,10 +45,8 @@ function startOf(scale, [enter, cruise, leave, turn], t) {
 /** The levels of a stack: insets, the camera's path, and conversions between the frames of neighbours. */
 export class StackGeometry {
   /**
+   * What describe_levels of zoom_core/web_levels.py gives.
    * @param {{width: number, height: number, levels: object[], closed?: boolean, insets: number[][], ways: number[][][]}} given
-   *     width and height of every level in pixels; insets [left, top, width, height] in fractions of the frame
-   *     around them, one a pair of neighbours, and for a closed stack one more: level 0 in the innermost level;
-   *     ways [enter, cruise, leave, turn] of the camera into each, across and down
    */
   constructor({ width, height, levels, closed = false, insets, ways }) {
     this.pixels = [width, height];
@@ -56,7 +54,6 @@ export class StackGeometry {
     this.closed = closed;
     this.ways = ways;
     this.insets = insets.map(([left, top, ...size]) => ({ start: [left, top], size }));
-    this.logZooms = this.insets.map(({ size }) => -0.5 * Math.log(size[0] * size[1]));
   }
 
   /** The number of a level's picture; an endless stack goes round. */
@@ -74,15 +71,11 @@ export class StackGeometry {
   }
 
   logZoom(level) {
-    return this.logZooms[this.picture(level)] ?? Math.LN2;
+    const { size } = this.inset(level);
+    return -0.5 * Math.log(size[0] * size[1]);
   }
 
-  /** The size of a view, in fractions of the frame of its level. */
-  size({ level, t }) {
-    return this.inset(level).size.map((size) => size ** t);
-  }
-
-  /** The place of the camera's path at `zoom`, in levels: the middle of CameraPath.view. @returns {Place} */
+  /** The place of the camera's path at `zoom`, in levels: the middle of CameraPath.view. */
   onPath(zoom) {
     const level = this.closed ? Math.floor(zoom) : clamp(Math.floor(zoom), 0, this.levels - 1);
     const t = zoom - level;
@@ -123,8 +116,8 @@ export class StackGeometry {
 
   /** How far the view is magnified against level 0 whole, as a natural logarithm. */
   depth({ level, t }) {
-    const before = this.logZooms.slice(0, this.picture(level));
-    return before.reduce((sum, log) => sum + log, t * this.logZoom(level));
+    const before = this.insets.slice(0, this.picture(level));
+    return before.reduce((sum, _, i) => sum + this.logZoom(i), t * this.logZoom(level));
   }
 
   /** Shares of a view that a viewport of another shape shows: it is filled, the rest cut (render_view's "crop"). */
@@ -133,10 +126,10 @@ export class StackGeometry {
     return scales.map((scale) => scale / Math.max(...scales));
   }
 
-  /** What fills a viewport. @param {Place} place @param {Pair} viewport in pixels @returns {View} */
+  /** What fills a viewport. @param {Place} place @param {Pair} viewport in pixels */
   filled(place, viewport) {
     const shares = this.shares(viewport);
-    return { ...place, size: this.size(place).map((side, i) => side * shares[i]) };
+    return { ...place, size: this.inset(place.level).size.map((side, i) => side ** place.t * shares[i]) };
   }
 
   /**

@@ -19,11 +19,7 @@ export class Levels {
   working = false;
   closed = false;
 
-  /**
-   * @param {StackGeometry} geometry
-   * @param {(level: number) => Promise<Blob | ImageBitmap>} read gives a level's picture, or fails
-   * @param {Viewer} viewer is told what came and what did not
-   */
+  /** @param {StackGeometry} geometry @param {(level: number) => Promise<Blob | ImageBitmap>} read @param {Viewer} viewer */
   constructor(geometry, read, viewer) {
     this.geometry = geometry;
     this.read = read;
@@ -33,17 +29,18 @@ export class Levels {
     }));
   }
 
+  /** What a picture takes: a bitmap, a texture with mipmaps, or both. */
   get bytesOfLevel() {
     const [width, height] = this.geometry.pixels;
-    return width * height * surface().bytesOfPixel;
+    const { quick, webgl } = surface();
+    return width * height * (quick ? 5.4 : webgl ? 9.4 : 4);
   }
 
-  /** What the pictures take. */
+  /** What all pictures take. */
   get bytes() {
     return this.entries.filter(({ picture, coming }) => picture ?? coming).length * this.bytesOfLevel;
   }
 
-  /** How many levels either side are kept. */
   get around() {
     return clamp(Math.floor((BYTES / this.bytesOfLevel - 1) / 2), 1, AROUND);
   }
@@ -70,14 +67,10 @@ export class Levels {
     return this.geometry.closed ? Math.min(apart, this.geometry.levels - apart) : apart;
   }
 
-  /** The picture of a level and how far it has faded in, or null. */
+  /** What there is of a level, and how far it has faded in. */
   get(level, now) {
-    const { picture, since } = this.entries[this.geometry.picture(level)];
-    return picture && { picture, opacity: Math.min(1, (now - since) / FADE_IN) };
-  }
-
-  misses(level) {
-    return this.entries[this.geometry.picture(level)].missing;
+    const { picture, missing, since } = this.entries[this.geometry.picture(level)];
+    return { picture, missing, opacity: Math.min(1, (now - since) / FADE_IN) };
   }
 
   /**
@@ -131,11 +124,8 @@ export class Levels {
   }
 
   forget(entry) {
-    const held = [entry.picture, entry.coming];
+    for (const picture of [entry.picture, entry.coming]) if (picture) surface().free(picture);
     Object.assign(entry, { picture: null, coming: null, shown: null });
-    for (const picture of held) {
-      if (picture) surface().free(picture);
-    }
   }
 
   /** Let go of all pictures; what is drawn stays, and looking again brings them back. */
@@ -159,8 +149,8 @@ export class Levels {
 
 /** A level's picture, no larger than the renderer can hold. @param {Blob | ImageBitmap} data @param {number[]} pixels */
 function decoded(data, [width, height]) {
-  const { largest } = surface();
-  /** @type {ImageBitmapOptions} */
-  const smaller = { [width > height ? "resizeWidth" : "resizeHeight"]: largest, resizeQuality: "high" };
-  return createImageBitmap(data, { colorSpaceConversion: "none", ...(Math.max(width, height) > largest && smaller) });
+  const largest = surface().webgl?.largest ?? Infinity;
+  const side = width > height ? "resizeWidth" : "resizeHeight";
+  const size = Math.max(width, height) > largest ? largest : undefined;
+  return createImageBitmap(data, { colorSpaceConversion: "none", resizeQuality: "high", [side]: size });
 }

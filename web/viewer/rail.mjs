@@ -17,27 +17,18 @@ export class Rail {
   thumbnails = [];
   marker = el("div", { className: "zs-marker" });
 
-  /**
-   * @param {string[]} prompts one a level
-   * @param {(zoom: number, dragged: boolean) => void} onMove
-   */
+  /** @param {string[]} prompts one a level @param {(zoom: number, dragged: boolean) => void} onMove */
   constructor(prompts, onMove) {
-    this.last = prompts.length - 1;
     this.onMove = onMove;
     this.cells = prompts.map((prompt, level) => {
       const number = String(level + 1);
       const words = el("span", { dir: "auto" }, prompt || number);
       return el("div", { className: "zs-cell", title: prompt ? `${number}. ${prompt}` : number }, el("canvas"), words);
     });
-    this.element = el("div", {
+    const element = this.element = el("div", {
       className: "zs-rail", tabIndex: 0, role: "slider", "aria-orientation": "vertical", "aria-label": t("rail"),
       "aria-valuemin": 1, "aria-valuemax": prompts.length,
     }, ...this.cells, this.marker);
-    this.listen();
-  }
-
-  listen() {
-    const { element } = this;
     quiet(element, "mousedown");
     const scrub = (event) => {
       if (!element.hasPointerCapture(event.pointerId)) return;
@@ -63,7 +54,7 @@ export class Rail {
   }
 
   move(zoom, dragged) {
-    this.onMove(clamp(zoom, 0, this.last), dragged);
+    this.onMove(clamp(zoom, 0, this.cells.length - 1), dragged);
   }
 
   /** @param {number} level @param {ImageBitmap} bitmap */

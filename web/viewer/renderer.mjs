@@ -52,9 +52,7 @@ uniform float opacity;
 uniform float power;
 out vec4 color;
 
-vec3 linear(vec2 at, float level) {
-  return textureLod(source, at, level).rgb;
-}
+vec3 linear(vec2 at, float level) { return textureLod(source, at, level).rgb; }
 
 // Keys' cubic of a = -0.75, for distances up to 2.
 vec2 weights(vec2 d) {
@@ -102,7 +100,7 @@ export class WebGLRenderer {
     const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
     const gl = /** @type {WebGL2RenderingContext} */ (this.canvas.getContext("webgl2", options));
     const named = gl.getExtension("WEBGL_debug_renderer_info")?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER;
-    /** Whether the processor draws in place of a graphics card. */
+    /** Whether the processor draws. */
     this.slow = SOFTWARE.test(gl.getParameter(named));
     this.gl = gl;
     this.canvas.addEventListener("webglcontextlost", (event) => {
@@ -117,7 +115,7 @@ export class WebGLRenderer {
     });
   }
 
-  /** A program a step: compiling takes a while. */
+  /** Compiling takes a while: a program a step. */
   *prepare() {
     const { gl } = this;
     yield;
@@ -136,9 +134,10 @@ export class WebGLRenderer {
 
   /** Gives a picture its texture, in slices, while it is there and wanted. @param {Picture} picture */
   async upload(picture, wanted = () => true) {
-    if (!picture.bitmap) return;
     const { gl } = this;
     const { bitmap, width, height } = picture;
+    const going = () => picture.bitmap && wanted();
+    if (!going()) return;
     const texture = gl.createTexture();
     const lods = Math.floor(Math.log2(Math.max(width, height)));
     try {
@@ -153,7 +152,7 @@ export class WebGLRenderer {
         gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, width, count, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
         gl.pixelStorei(gl.UNPACK_SKIP_ROWS, 0);
         await this.settled();
-        if (!picture.bitmap || !wanted()) return;
+        if (!going()) return;
       }
       for (let lod = 1; lod <= lods; lod++) {
         const [wide, high] = [width, height].map((side) => Math.max(1, side >> lod));
@@ -161,7 +160,7 @@ export class WebGLRenderer {
           this.reduce(texture, lod, wide, row, count);
           // The small ones are made in one go.
           if (wide * high >= REDUCED / 4) await this.settled();
-          if (!picture.bitmap || !wanted()) return;
+          if (!going()) return;
         }
       }
       this.bind(texture, 0, lods);
@@ -207,11 +206,9 @@ export class WebGLRenderer {
   }
 
   /**
-   * Draws in bands, one a step: all at once where a graphics card does it.
-   * @param {CanvasRenderingContext2D} context of the viewer's canvas
-   * @param {Layer[]} layers outermost first, with textures
-   * @param {boolean} fine cubic interpolation, for a view at rest
-   * @param {() => boolean} [wanted]
+   * Draws in bands, a step each; all at once where a graphics card does it.
+   * @param {CanvasRenderingContext2D} context @param {Layer[]} layers outermost first, with textures
+   * @param {boolean} fine by cubic interpolation @param {() => boolean} [wanted]
    */
   async draw(context, layers, fine, wanted) {
     const { canvas, gl } = this;
@@ -219,7 +216,6 @@ export class WebGLRenderer {
     if (canvas.width < width) canvas.width = width;
     if (canvas.height < height) canvas.height = height;
     const viewport = [width, height];
-    const placed = faded(layers, viewport);
     const { handle, set } = fine ? this.fineProgram : this.fastProgram;
     for (const [row, count] of slices(width, height, this.slow ? DRAWN : Infinity)) {
       gl.viewport(0, 0, width, height);
@@ -227,7 +223,7 @@ export class WebGLRenderer {
       gl.clear(gl.COLOR_BUFFER_BIT);
       gl.enable(gl.BLEND);
       gl.useProgram(handle);
-      for (const { picture, middle, size, opacity, edges, rises, power } of placed) {
+      for (const { picture, middle, size, opacity, edges, rises, power } of faded(layers, viewport)) {
         const step = Math.sqrt((size[0] * picture.width * size[1] * picture.height) / (width * height));
         const lod = clamp(Math.floor(Math.log2(step)), 0, picture.lods);
         // Magnified pixels are sharpened by less than none of the coarser mipmap, up to twofold; linear interpolation,
@@ -247,13 +243,13 @@ export class WebGLRenderer {
   }
 }
 
-/** Rows of a picture, a few at a time: the first, and how many. @param {number} most pixels, or a row */
+/** Rows of a picture, the first and how many, of `most` pixels or one row. */
 function* slices(width, height, most) {
   const rows = Math.max(1, Math.floor(most / width));
   for (let row = 0; row < height; row += rows) yield [row, Math.min(rows, height - row)];
 }
 
-/** A program, and what sets its uniforms by their names, to numbers and vectors. */
+/** A program, and what sets its uniforms by their names. */
 function program(gl, fragment) {
   const handle = gl.createProgram();
   for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
@@ -268,9 +264,9 @@ function program(gl, fragment) {
   }
   const places = {};
   const set = (values) => {
-    for (const [name, value] of Object.entries(values)) {
+    for (const name in values) {
       places[name] ??= gl.getUniformLocation(handle, name);
-      const numbers = [value].flat();
+      const numbers = [values[name]].flat();
       gl[`uniform${numbers.length}fv`](places[name], numbers);
     }
   };

@@ -19,20 +19,20 @@ class Surface {
   viewers = new Set();
   /** @type {WebGLRenderer | null} */
   renderer = null;
-  /** When it is known who draws. */
+  /** Until it is known who draws. */
   ready = this.begin();
-  /** When the work is done that was given out so far. @type {Promise<void>} */
+  /** Until the work is done that was given out so far. @type {Promise<void>} */
   turn = this.ready;
 
   async begin() {
     // The page appears first.
     await nextFrame();
     try {
-      const renderer = new WebGLRenderer(() => this.changed());
+      const renderer = new WebGLRenderer(() => [...this.viewers].forEach((viewer) => viewer.onRenderer()));
       for (const _ of renderer.prepare()) await nextFrame();
       this.renderer = renderer;
     } catch {
-      // Without WebGL2 the browser's own scaling draws.
+      // No WebGL2.
     }
   }
 
@@ -44,20 +44,6 @@ class Surface {
   /** WebGL where it is quick enough for a view in motion. */
   get quick() {
     return this.webgl?.slow ? null : this.webgl;
-  }
-
-  /** The most pixels that a side can have. */
-  get largest() {
-    return this.webgl?.largest ?? Infinity;
-  }
-
-  /** Bytes that a pixel of a picture takes: bitmap, texture with mipmaps, or both. */
-  get bytesOfPixel() {
-    return this.quick ? 5.4 : this.webgl ? 9.4 : 4;
-  }
-
-  changed() {
-    for (const viewer of [...this.viewers]) viewer.onRenderer();
   }
 
   /** One after the other, so that no frame has more than one step of work. @param {() => Promise<void> | void} work */
@@ -81,14 +67,14 @@ class Surface {
   /**
    * Draw as exactly as can be, which may take several frames.
    * @param {CanvasRenderingContext2D} context @param {Layer[]} layers
-   * @param {() => boolean} wanted whether it still is
+   * @param {() => boolean} wanted
    */
   drawExactly(context, layers, wanted) {
     const going = () => wanted() && layers.every(({ picture }) => picture.bitmap ?? picture.texture);
     return this.inTurn(async () => {
       const { webgl } = this;
       for (const { picture } of layers) {
-        if (webgl && going() && !picture.texture) await webgl.upload(picture, going);
+        if (!picture.texture) await webgl?.upload(picture, going);
       }
       if (!going()) return;
       if (webgl) await webgl.draw(context, layers, true, going);
@@ -120,5 +106,4 @@ class Surface {
 /** @type {Surface | undefined} */
 let shared;
 
-/** @returns {Surface} */
 export const surface = () => (shared ??= new Surface());

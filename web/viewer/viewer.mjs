@@ -23,8 +23,6 @@ import { magnification, t } from "./words.mjs";
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 // A view that stood this long (ms) is drawn once more, exactly.
 const REST = 140;
-// Of a place, in an address: a fraction of a pixel.
-const DIGITS = 7;
 const LONGEST_STEP = 0.1;
 const ICONS = {
   play: "M7 4.5v15l12-7.5z",
@@ -35,50 +33,41 @@ const ICONS = {
 };
 
 export class Viewer {
-  stack = null;
-  levels = null;
-  frame = 0;
-  before = 0;
-  movedAt = 0;
   /** What was, or is being, drawn exactly: what its layers show, and whether they are drawn. */
   exact = null;
 
   /** @param {HTMLElement} parent where it is put @param {Host} host */
-  constructor(parent, host = {}) {
+  constructor(parent, host) {
     this.parent = parent;
     this.host = host;
-    this.build();
-    new ResizeObserver(() => this.resize()).observe(this.stage);
-    this.say(t("empty"));
-    parent.append(this.root);
-  }
-
-  build() {
     if (!document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets.push(sheet);
     this.canvas = el("canvas", { "aria-hidden": true });
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.message = el("div", { className: "zs-message", role: "status" });
-    const named = { tabIndex: 0, role: "application", "aria-label": t("stage") };
-    this.stage = el("div", { className: "zs-stage", ...named }, this.canvas, this.message,
-      el("div", { className: "zs-hint" }, t("click")));
+    this.stage = el("div", { className: "zs-stage", tabIndex: 0, role: "application", "aria-label": t("stage") },
+      this.canvas, this.message, el("div", { className: "zs-hint" }, t("click")));
     this.playButton = button(t("play"), icon("play"), () => press(" ", this));
-    this.speedButton = button("", "", () => this.nextSpeed());
+    const faster = () => SPEEDS[SPEEDS.indexOf(this.flight.speed) + 1] ?? SPEEDS[0];
+    this.speedButton = button("", "", () => this.setSpeed(faster()));
     this.placeButton = button(t("place"), icon("place"), () => this.placeNext());
     this.fullButton = button(t("fullscreen"), icon("fullscreen"), () => this.fullScreen());
     this.scale = el("span", { className: "zs-scale" });
     this.level = el("span", { className: "zs-level" });
     this.prompt = el("span", { className: "zs-prompt", dir: "auto" });
-    this.bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
+    const bar = el("div", { className: "zs-bar" }, this.playButton, this.speedButton,
       el("div", { className: "zs-read" }, el("div", {}, this.scale, this.level), this.prompt),
       this.placeButton, button(t("home"), icon("home"), () => press("home", this)), this.fullButton);
-    quiet(this.bar, "pointerdown", "mousedown");
+    quiet(bar, "pointerdown", "mousedown");
     this.live = el("div", { className: "zs-live", "aria-live": "polite" });
-    this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, this.bar, this.live);
+    this.root = el("div", { className: "zs-root zs-bare", "data-capture-wheel": true }, this.stage, bar, this.live);
     // Focus is shown to those who move it with the keyboard.
     for (const name of ["pointerdown", "keydown", "keyup"]) {
       this.root.addEventListener(name, () => this.root.classList.toggle("zs-keys", name !== "pointerdown"), true);
     }
     for (const name of ["focusin", "pointerenter"]) this.root.addEventListener(name, () => this.ask());
+    new ResizeObserver(() => this.resize()).observe(this.stage);
+    this.say(t("empty"));
+    parent.append(this.root);
   }
 
   /**
@@ -121,8 +110,7 @@ export class Viewer {
   clear(words = "") {
     this.levels?.close();
     this.rail?.element.remove();
-    this.stack = this.levels = this.rail = this.previewed = null;
-    this.exact = null;
+    this.stack = this.levels = this.rail = this.previewed = this.exact = null;
     this.failed = 0;
     this.root.classList.add("zs-bare");
     this.canvas.width = this.canvas.width;
@@ -134,24 +122,20 @@ export class Viewer {
     this.message.classList.toggle("zs-note", note);
   }
 
-  /** A level came. @param {number} level @param {ImageBitmap} bitmap */
   came(level, bitmap) {
     this.rail.show(level, bitmap);
     this.changed();
   }
 
-  /** A level does not come. @param {number} level */
   miss(level) {
     this.rail.missing(level);
-    this.failed++;
-    if (this.failed === this.stack.levels.length) this.clear(t("gone"));
+    if (++this.failed === this.stack.levels.length) this.clear(t("gone"));
     else this.say(t("missing", { level: level + 1 }), true);
   }
 
   /** Whether a wheel is meant for the picture: in a graph, once it was clicked. */
   takesWheel() {
-    const { dialog, host, levels, root } = this;
-    return Boolean(levels && (dialog || !host.passOn || root.contains(document.activeElement)));
+    return this.levels && (this.dialog || !this.host.passOn || this.root.contains(document.activeElement));
   }
 
   passOn(event) {
@@ -164,9 +148,8 @@ export class Viewer {
   }
 
   resize() {
-    const ratio = Math.min(devicePixelRatio || 1, 2);
-    const width = Math.round(this.stage.clientWidth * ratio);
-    const height = Math.round(this.stage.clientHeight * ratio);
+    const ratio = Math.min(devicePixelRatio, 2);
+    const [width, height] = [this.stage.clientWidth, this.stage.clientHeight].map((side) => Math.round(side * ratio));
     if (!width || !height || !this.levels) return;
     if (this.canvas.width !== width || this.canvas.height !== height) {
       Object.assign(this.canvas, { width, height });
@@ -176,7 +159,7 @@ export class Viewer {
     this.changed();
   }
 
-  /** Something is different: draw with the next frame. */
+  /** Draw with the next frame. */
   changed() {
     this.movedAt = performance.now();
     delete this.root.dataset.rest;
@@ -211,8 +194,7 @@ export class Viewer {
   }
 
   async drawExactly(layers, facts) {
-    const exact = { facts, over: false };
-    this.exact = exact;
+    const exact = this.exact = { facts, over: false };
     await surface().drawExactly(this.context, layers, () => this.exact === exact);
     if (this.exact !== exact) return;
     exact.over = true;
@@ -222,9 +204,10 @@ export class Viewer {
   /** What there is to draw, outermost first: pictures, or thumbnails until the outermost picture is there. */
   layers(now) {
     const { flight, geometry, levels, rail } = this;
-    const comes = ({ level }) => level <= flight.place.level + levels.around && !levels.misses(level);
-    const parts = geometry.parts(flight.place, flight.viewport).filter(comes);
-    const found = parts.map((part) => ({ ...part, ...levels.get(part.level, now) }));
+    const found = geometry.parts(flight.place, flight.viewport)
+      .filter(({ level }) => level <= flight.place.level + levels.around)
+      .map((part) => ({ ...part, ...levels.get(part.level, now) }))
+      .filter(({ missing }) => !missing);
     this.stage.setAttribute("aria-busy", String(found.some(({ picture }) => !picture)));
     const pictures = Boolean(found[0]?.picture);
     if (pictures) {
@@ -232,7 +215,7 @@ export class Viewer {
       if (!this.failed) this.say(this.previewed ? t("sampling") : "", true);
     }
     const thumbnail = (part) => ({ ...part, opacity: 1, picture: rail.thumbnails[geometry.picture(part.level)] });
-    return { layers: (pictures ? found : parts.map(thumbnail)).filter(({ picture }) => picture), pictures };
+    return { layers: (pictures ? found : found.map(thumbnail)).filter(({ picture }) => picture), pictures };
   }
 
   /** Where the view is, in words and on the rail. */
@@ -254,10 +237,10 @@ export class Viewer {
     label(this.playButton, t(name));
   }
 
-  /** The place as an address keeps it: level, t, x, y. */
+  /** The place as an address keeps it, to a fraction of a pixel: level, t, x, y. */
   get placeText() {
     const { level, t: time, middle } = this.flight.place;
-    return [level, time, ...middle].map((value) => Number(value.toPrecision(DIGITS))).join();
+    return [level, time, ...middle].map((value) => Number(value.toPrecision(7))).join();
   }
 
   rest() {
@@ -272,10 +255,6 @@ export class Viewer {
     label(this.speedButton, t("speed", { speed }));
   }
 
-  nextSpeed() {
-    this.setSpeed(SPEEDS[(SPEEDS.indexOf(this.flight.speed) + 1) % SPEEDS.length]);
-  }
-
   /** @param {Flight["place"]} place */
   stand(place) {
     this.flight.stand(place);
@@ -285,17 +264,15 @@ export class Viewer {
   /** Offer what is seen as the place of the level after the one that it lies in. */
   placeNext() {
     const { place } = this.flight;
-    const [width, height] = this.geometry.size(place);
+    const zoom = Math.exp(place.t * this.geometry.logZoom(place.level));
     this.dialog?.close();
-    const level = this.geometry.picture(place.level) + 1;
-    this.host.placer()?.place(level, { zoom: 1 / Math.sqrt(width * height), center: place.middle });
+    this.host.placer()?.place(this.geometry.picture(place.level) + 1, { zoom, center: place.middle });
   }
 
   /** The picture in a dialog as large as the window, or back. */
   fullScreen() {
     if (this.dialog) return this.dialog.close();
-    const dialog = el("dialog", { className: "zs-dialog zs-wide", "aria-label": t("fullscreen") }, this.root);
-    this.dialog = dialog;
+    const dialog = this.dialog = el("dialog", { className: "zs-dialog zs-wide", "aria-label": t("fullscreen") }, this.root);
     document.body.append(dialog);
     dialog.addEventListener("close", () => {
       this.parent.append(this.root);

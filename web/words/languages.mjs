@@ -1,16 +1,40 @@
 /**
- * What the viewer and the editor say in ComfyUI's other languages, one module each. Errors keep the server's English.
+ * What the viewer and the editor say, one module a language. Where one lacks words, English is spoken: errors are the
+ * server's own sentences (zoom_core/prompts.py and levels.py), which are English.
  * @module
  */
 
-export const LANGUAGES = ["zh", "zh-TW", "ja", "ko", "es", "pt-BR", "ru", "fr", "ar", "tr", "fa", "he"];
+import { speak as speakEditor } from "../editor/words.mjs";
+import { speak as speakViewer } from "../viewer/words.mjs";
+import english from "./en.mjs";
+
+/** @typedef {Record<"viewer" | "editor", Record<string, string>>} Words */
+
+const LANGUAGES = ["zh", "zh-TW", "ja", "ko", "es", "pt-BR", "ru", "fr", "ar", "tr", "fa", "he"];
 
 /**
- * The words of a language; none for English and for one that is not here.
+ * The words of a language; English for one that is not here.
  * @param {string} language as ComfyUI's setting Comfy.Locale has it
- * @returns {Promise<{viewer: Record<string, string>, editor: Record<string, string>}>}
+ * @returns {Promise<Words>}
  */
 export async function words(language) {
-  if (!LANGUAGES.includes(language)) return { viewer: {}, editor: {} };
+  if (!LANGUAGES.includes(language)) return english;
   return (await import(`./${language}.mjs`)).default;
 }
+
+/** @param {Words} words */
+function say({ viewer, editor }) {
+  speakViewer({ ...english.viewer, ...viewer });
+  speakEditor({ ...english.editor, ...editor });
+}
+
+/**
+ * Say all in a language from now on.
+ * @param {string} language
+ */
+export async function speak(language) {
+  say(await words(language));
+}
+
+// Until a language has been chosen.
+say(english);
