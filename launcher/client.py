@@ -163,10 +163,14 @@ class ComfyClient:
         deadline = time.monotonic() + timeout
         while any(prompt_id in item for items in self.get("/queue").values() for item in items):
             self.request("POST", "/queue", json={"delete": [prompt_id]})
-            self.request("POST", "/interrupt", json={"prompt_id": prompt_id})
+            self.interrupt(prompt_id)
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)
+
+    def interrupt(self, prompt_id: str | None = None) -> None:
+        """Stop the running prompt (only if it is the one named)."""
+        self.request("POST", "/interrupt", json={} if prompt_id is None else {"prompt_id": prompt_id})
 
     def run(
         self,
