@@ -15,9 +15,8 @@ from .cache import VARIABLE
 from .console import Problem, Status
 
 _TAIL_LINES = 12
-_DETAILS = re.compile(
-    r"-\d\S*|[=<>~!]=\S*| \(from .*"
-)  # of what pip collects or downloads: versions, platforms, reasons
+# Of what pip collects or downloads: versions, platforms, reasons.
+_DETAILS = re.compile(r"-\d\S*|[=<>~!]=\S*| \(from .*")
 
 # What pip says, and what that means for the person. The first that matches is told.
 _OFFLINE = (

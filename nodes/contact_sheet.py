@@ -15,7 +15,8 @@ import torch
 from comfy_api.v0_0_2 import io
 from PIL import Image, ImageDraw, ImageFont
 
-from ..zoom_core import ZoomLevel, downscale
+from ..zoom_core import ZoomLevel
+from ..zoom_core.web_levels import level_pixels
 from ..zoom_core.wording import magnification
 from .types import CATEGORY, ZoomStackType
 
@@ -41,7 +42,7 @@ def contact_sheet(
     """
     cells = []
     for picture in pictures:
-        cells.append(_cell(picture))
+        cells.append(level_pixels(picture, CELL))
         on_level()
     height, width = cells[0].shape[:2]
     gap, size = max(2, round(GAP * width)), max(10, width // 18)
@@ -58,20 +59,11 @@ def contact_sheet(
         row, column = divmod(i, columns)
         left, top = gap + column * (width + gap), gap + row * (height + below)
         sheet.paste(Image.fromarray(cell), (left, top))
-        pen.text((left, top + height + gap // 2), f"{i}   x {magnification(zoom)}", PALE, plain)
+        words = top + height + gap // 2
+        pen.text((left, words), f"{i}   x {magnification(zoom)}", PALE, plain)
         for n, text in enumerate(label, 1):
-            pen.text((left, top + height + gap // 2 + n * line), text, INK, font)
+            pen.text((left, words + n * line), text, INK, font)
     return torch.from_numpy(np.asarray(sheet, np.float32) / 255)[None]
-
-
-def _cell(picture: torch.Tensor) -> np.ndarray:
-    """[C, H, W] -> [h, w, 3] of bytes, at most `CELL` a side; C is 1 (grey), 3, or 4 (the fourth is left out)."""
-    picture = picture[:3].expand(3, -1, -1)
-    scale = CELL / max(picture.shape[-2:])
-    if scale < 1:
-        height, width = (max(1, round(scale * side)) for side in picture.shape[-2:])
-        picture = downscale(picture, height, width)
-    return picture.movedim(0, -1).clamp(0, 1).mul(255).round().to("cpu", torch.uint8).numpy()
 
 
 def _columns(count: int, width: int, height: int) -> int:

@@ -33,8 +33,8 @@ def write_instruction(theme: str, levels: int = 8, zoom: float = 2.0, style: str
         [
             f"Write {levels} prompts for an image generator. Together they are one continuous zoom: {theme}.",
             f"The camera looks at one fixed point all the way and never turns. Each picture shows the middle of the "
-            f"one before it {zoom:g} times closer, so that the last is {magnification(whole)} times closer than the"
-            " first.",
+            f"one before it {zoom:g} times closer, so that the last is {magnification(whole)} times closer "
+            "than the first.",
             "Rules:",
             "- Start with the widest view and end with the closest.",
             "- Keep one viewpoint for all of them, for example always from straight above.",

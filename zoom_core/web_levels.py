@@ -48,6 +48,18 @@ def describe(stack: ZoomStack, largest_side: int = MAX_SIDE) -> dict[str, Any]:
     return {**describe_levels(stack.levels, stack.geometry), "width": width, "height": height}
 
 
+def level_pixels(layer: torch.Tensor, largest_side: int) -> np.ndarray:
+    """A level [C, H, W] in 0..1 as bytes [h, w, 3]; C is 1 (grey), 3, or 4 (the fourth is left out).
+
+    largest_side: a larger level is reduced to it.
+    """
+    height, width = layer.shape[-2:]
+    if max(height, width) > largest_side:
+        layer = downscale(layer, *_reduced(height, width, largest_side))
+    picture = layer.detach().to("cpu", torch.float32).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return picture[:3].expand(3, -1, -1).movedim(0, -1).numpy()
+
+
 def level_webp(layer: torch.Tensor, quality: int = DEFAULT_QUALITY, largest_side: int = MAX_SIDE) -> bytes:
     """A level [C, H, W] in 0..1 as a WebP file; C is 1 (grey), 3, or 4 (the fourth is left out).
 
@@ -58,14 +70,9 @@ def level_webp(layer: torch.Tensor, quality: int = DEFAULT_QUALITY, largest_side
         raise ValueError(f"quality must be a whole number from 1 to {LOSSLESS}, got {quality!r}.")
     if isinstance(largest_side, bool) or not isinstance(largest_side, int) or not 16 <= largest_side <= MAX_SIDE:
         raise ValueError(f"largest_side must be a whole number from 16 to {MAX_SIDE} pixels, got {largest_side!r}.")
-    height, width = layer.shape[-2:]
-    if max(height, width) > largest_side:
-        layer = downscale(layer, *_reduced(height, width, largest_side))
-    picture = layer.detach().to("cpu", torch.float32).clamp(0, 1).mul(255).round().to(torch.uint8)
-    picture = picture[:3].expand(3, -1, -1) if picture.shape[0] == 1 else picture[:3]
-    pixels = np.ascontiguousarray(picture.movedim(0, -1).flip(-1).numpy())
+    pixels = np.ascontiguousarray(level_pixels(layer, largest_side)[..., ::-1])
     # OpenCV takes any quality above 100 as lossless.
     done, data = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality if quality < LOSSLESS else 101])
     if not done:
-        raise ValueError(f"a level of {width} x {height} pixels could not be written as WebP.")
+        raise ValueError(f"a level of {layer.shape[-1]} x {layer.shape[-2]} pixels could not be written as WebP.")
     return data.tobytes()
