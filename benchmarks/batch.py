@@ -187,7 +187,7 @@ def main() -> None:
             (folder / "killed").mkdir()
             killed(engine.Place(workers=workers), folder / "killed")
         if only != "killed":
-            with ComfyServer(comfyui, sys.executable, folder / "server", ROOT, cpu=True) as server:
+            with ComfyServer(comfyui, folder / "server", cpu=True) as server:
                 if only in (None, "overhead"):
                     (folder / "overhead").mkdir()
                     overhead(server, folder / "overhead")

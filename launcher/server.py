@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import processes
 from .client import ComfyClient
 from .console import Problem
+from .workflow import PACK
 
 PACK_NAME = "zoom-stack"
 _TAIL_LINES = 30
@@ -23,43 +23,30 @@ _PATIENCE = 600  # seconds until it has to answer
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@dataclass(eq=False)
 class ComfyServer:
-    """ComfyUI at `comfyui`, run by `python`, keeping all it writes below `base`.
+    """ComfyUI at `comfyui` in our own Python, with this pack, keeping all it writes below `base`.
 
-    Use it as a context manager, or call `start` and `stop`. Problem where it does not come up.
+    output: the folder of what it saves, if not below `base`. models: folders of models to read besides its own.
+    port: 0 for a free one. Use it as a context manager, or call `start` and `stop`. Problem where it does not come up.
     """
 
-    comfyui: Path
-    python: str | Path
-    base: Path
-    pack: Path
-    cpu: bool = False
-    saves: Path | None = None  # where its output goes, if not below `base`
-    models: Path | None = None
-    port: int = 0  # 0: a free one
-    arguments: Sequence[str] = ()
-    _process: subprocess.Popen | None = None
-
-    @property
-    def output(self) -> Path:
-        """The folder of what it saves."""
-        return self.saves or self.base / "output"
-
-    @property
-    def log_path(self) -> Path:
-        """The file with all that it prints."""
-        return self.base / "server.log"
-
-    @property
-    def url(self) -> str:
-        """The address to open in a browser."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def client(self) -> ComfyClient:
-        """A new client of this server."""
-        return ComfyClient(self.url)
+    def __init__(
+        self,
+        comfyui: Path,
+        base: Path,
+        cpu: bool = False,
+        output: Path | None = None,
+        models: Path | None = None,
+        port: int = 0,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        port = port or free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = ComfyClient(self.url)
+        self.base, self.output, self.log_path = base, output or base / "output", base / "server.log"
+        self._comfyui, self._models = comfyui, models
+        self._arguments = ["--port", str(port), *(["--cpu"] if cpu else []), *arguments]
+        self._process: subprocess.Popen | None = None
 
     @property
     def pid(self) -> int | None:
@@ -78,25 +65,20 @@ class ComfyServer:
         for folder in ("custom_nodes", "input", "models", "temp", "user"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         self.output.mkdir(parents=True, exist_ok=True)
-        link_folder(self.pack, self.base / "custom_nodes" / PACK_NAME)
-        self.port = self.port or free_port()
+        link_folder(PACK, self.base / "custom_nodes" / PACK_NAME)
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        options = {"cwd": self._comfyui, "stderr": subprocess.STDOUT, "env": environment}
         with open(self.log_path, "wb") as log:
-            self._process = processes.spawn(
-                self._command(), cwd=self.comfyui, stdout=log, stderr=subprocess.STDOUT, env=environment
-            )
+            self._process = processes.spawn(self._command(), stdout=log, **options)
         deadline = time.monotonic() + _PATIENCE
-        try:
-            while not self.client.answers():
-                if self._process.poll() is not None:
-                    raise self.problem(f"ComfyUI stopped while starting (exit code {self._process.returncode}).")
-                if time.monotonic() > deadline:
-                    raise self.problem(f"ComfyUI did not answer within {_PATIENCE} s.")
-                on_wait()
-                time.sleep(0.15)
-        except BaseException:
-            self.stop()
-            raise
+        while not self.client.answers():
+            if self._process.poll() is not None:
+                raise self.problem(f"ComfyUI stopped while starting (exit code {self._process.returncode}).")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise self.problem(f"ComfyUI did not answer within {_PATIENCE} s.")
+            on_wait()
+            time.sleep(0.15)
 
     def stop(self) -> None:
         """End the server and everything it started."""
@@ -114,22 +96,14 @@ class ComfyServer:
         return Problem(f"{what} The end of its log:\n{self.log_tail()}\nThe whole log: {self.log_path}")
 
     def _command(self) -> list[str | Path]:
-        command = [self.python, self.comfyui / "main.py", "--disable-api-nodes", "--disable-auto-launch"]
-        command += ["--listen", "127.0.0.1", "--port", str(self.port)]
+        folders = [path for path in self._models.glob("*") if path.is_dir()] if self._models else []
+        models = self.base / "model_paths.yaml"
+        # JSON is YAML, and spares us a YAML writer.
+        models.write_text(json.dumps({"installed": {folder.name: str(folder) for folder in folders}}), "utf-8")
+        command = [sys.executable, self._comfyui / "main.py", "--disable-api-nodes", "--disable-auto-launch"]
         command += ["--base-directory", self.base, "--output-directory", self.output]
         command += ["--database-url", f"sqlite:///{(self.base / 'user' / 'comfyui.db').as_posix()}"]
-        if self.models is not None:
-            command += ["--extra-model-paths-config", self._model_paths(self.models)]
-        return [*command, *(["--cpu"] if self.cpu else []), *self.arguments]
-
-    def _model_paths(self, models: Path) -> Path:
-        """A file that lends the server the model folders of `models` for reading."""
-        folders = sorted(path for path in models.glob("*") if path.is_dir())
-        # JSON is YAML, and spares us a YAML writer.
-        content = {"installed": {folder.name: str(folder) for folder in folders}}
-        path = self.base / "model_paths.yaml"
-        path.write_text(json.dumps(content), "utf-8")
-        return path
+        return [*command, "--extra-model-paths-config", models, "--listen", "127.0.0.1", *self._arguments]
 
 
 def use_cpu(device: str) -> bool:

@@ -134,7 +134,7 @@ def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     def launch(*arguments: str) -> ComfyHarness:
         base = tmp_path_factory.mktemp("comfyui")
-        server = ComfyServer(comfy_path, sys.executable, base, PACK_ROOT, cpu=True, arguments=arguments)
+        server = ComfyServer(comfy_path, base, cpu=True, arguments=arguments)
         server.start()
         return ComfyHarness(server)
 

@@ -161,7 +161,8 @@ def ready_python(output: str) -> str:
 def test_a_killed_set_up_is_repaired_and_then_reused(world):
     process = world.start_and_wait_for_pip()
     process.kill()
-    process.communicate()
+    process.wait()
+    process.stdout.close()  # its pip may live on where the kernel does not end it too, and hold the other end
     assert not list(world.cache.glob("py*.json"))
 
     output = world.run()

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ..client import ComfyClient, ExecutionFailed, Graph, PromptRefused, ServerGone
-from ..installation import PACK
 from ..server import ComfyServer
 
 SERVER = "ZOOM_STACK_SERVER"  # a server that is running: http://host:port
@@ -181,7 +179,7 @@ def _server() -> ComfyServer:
     settings = json.loads(os.environ[INSTALLATION])
     comfyui, base = Path(settings["comfyui"]), Path(tempfile.mkdtemp(prefix="server-", dir=settings["folder"]))
     models = comfyui / "models"
-    server = ComfyServer(comfyui, sys.executable, base, PACK, cpu=settings["cpu"], models=models)
+    server = ComfyServer(comfyui, base, cpu=settings["cpu"], models=models)
     # The kernel ends it with this process where it can; elsewhere this does, unless we are killed.
     atexit.register(server.stop)
     server.start()
