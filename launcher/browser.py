@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .workflow import Graph, Workflow, WorkflowError
+from .console import Problem
+from .workflow import Graph, Workflow
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _PATIENCE = 120_000  # ms
@@ -30,13 +30,11 @@ def find_browser() -> str | None:
 
 @contextmanager
 def frontend(url: str) -> Iterator[Any]:
-    """A Playwright page with the frontend of the server at `url`; WorkflowError where there is no browser."""
+    """A Playwright page with the frontend of the server at `url`; Problem where there is no browser."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
-        raise WorkflowError(_ADVICE) from error
-    if find_browser() is None:
-        raise WorkflowError(_ADVICE)
+        raise Problem(_ADVICE) from error
     settings = {"executable_path": find_browser(), "args": ["--disable-gpu", "--no-sandbox"]}
     try:
         with sync_playwright() as driver, driver.chromium.launch(**settings) as browser:
@@ -47,12 +45,12 @@ def frontend(url: str) -> Iterator[Any]:
             yield page
     except Error as error:
         said = error.message.splitlines()[0]
-        raise WorkflowError(f"ComfyUI's frontend cannot read the workflow: {said}\n{_ADVICE}") from error
+        raise Problem(f"ComfyUI's frontend cannot read the workflow: {said}\n{_ADVICE}") from error
 
 
 def convert(page: Any, workflow: Workflow) -> Graph:
     """The API format of a graph-format workflow, made by the frontend that `page` shows."""
-    graph = page.evaluate(_CONVERT, copy.deepcopy(workflow))
+    graph = page.evaluate(_CONVERT, workflow)
     if not graph:
-        raise WorkflowError("the workflow has no node that could run")
+        raise Problem("the workflow has no node that could run")
     return graph

@@ -22,7 +22,6 @@ from .workflow import Graph
 Event = Callable[[str, dict[str, Any]], None]
 
 CHECK_ROUTE = "/zoom-stack/validate"  # the pack's own: validates a prompt without queueing it
-_HALF = "Some outputs of the workflow are not valid."
 
 
 class ServerGone(ConnectionError):
@@ -35,12 +34,13 @@ class PromptRefused(Problem):
     `node_errors` is what the server says about nodes, `messages` a flat list of all that it says.
     """
 
-    def __init__(self, error: Any, node_errors: dict[str, Any]) -> None:
-        self.node_errors = node_errors
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.node_errors = answer.get("node_errors") or {}
+        error = answer.get("error") or "Some outputs of the workflow are not valid."
         whole = error if isinstance(error, dict) else {"message": error}
         # The details of the whole only repeat those of the nodes.
-        self.messages = [_said({"message": whole.get("message")} if node_errors else whole)]
-        for node_id, node in node_errors.items():
+        self.messages = [_said({"message": whole.get("message")} if self.node_errors else whole)]
+        for node_id, node in self.node_errors.items():
             where = f"node {node_id} ({node.get('class_type', '?')})"
             self.messages += [f"{where}: {_said(item)}" for item in node.get("errors", [])]
         super().__init__("\n  ".join(["ComfyUI does not accept the workflow:", *self.messages]))
@@ -80,11 +80,10 @@ class Result:
 
 
 class ComfyClient:
-    """One client of the ComfyUI server at `url`. Its methods block; they may be called from any thread."""
+    """The ComfyUI server at `url`. Its methods block; they may be called from any thread."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._id = uuid.uuid4().hex
 
     def request(self, method: str, path: str, timeout: float = 60.0, **content: Any) -> tuple[int, bytes]:
         """One HTTP request, with `json` or `data` as aiohttp takes it. Gives status and answer."""
@@ -132,45 +131,19 @@ class ComfyClient:
 
     def check(self, graph: Graph) -> None:
         """PromptRefused when any output of the graph is not valid; needs this pack on the server, else does nothing."""
-        data = self._post_graph(CHECK_ROUTE, {"prompt": graph})
-        if data.get("node_errors"):
-            raise PromptRefused(data.get("error") or _HALF, data["node_errors"])
-
-    def queue(self, graph: Graph, **metadata: Any) -> str:
-        """Queue an API-format graph and give its prompt id; PromptRefused when it is not valid.
-
-        `metadata` is what ComfyUI writes into the files it saves.
-        """
-        self.check(graph)
-        body = {"prompt": graph, "client_id": self._id, "extra_data": {"extra_pnginfo": metadata}}
-        data = self._post_graph("/prompt", body)
-        if "prompt_id" not in data or data.get("node_errors"):
-            if "prompt_id" in data:
-                # A server without our check runs what it can and drops the rest; nobody asked for half a workflow.
-                self.cancel(data["prompt_id"])
-            raise PromptRefused(data.get("error") or _HALF, data.get("node_errors") or {})
-        return data["prompt_id"]
-
-    def _post_graph(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        status, answer = self.request("POST", path, json=body)
-        try:
-            return json.loads(answer)
-        except ValueError:
-            return {"error": _unexpected(status, answer)}
+        answer = _graph_answer(*self.request("POST", CHECK_ROUTE, json={"prompt": graph}))
+        if answer.get("node_errors"):
+            raise PromptRefused(answer)
 
     def cancel(self, prompt_id: str, timeout: float = 60.0) -> None:
         """Take a prompt out of the queue, or stop it, and wait until the server is done with it."""
         deadline = time.monotonic() + timeout
         while any(prompt_id in item for items in self.get("/queue").values() for item in items):
             self.request("POST", "/queue", json={"delete": [prompt_id]})
-            self.interrupt(prompt_id)
+            self.request("POST", "/interrupt", json={"prompt_id": prompt_id})
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)
-
-    def interrupt(self, prompt_id: str | None = None) -> None:
-        """Stop the running prompt (only if it is the one named)."""
-        self.request("POST", "/interrupt", json={} if prompt_id is None else {"prompt_id": prompt_id})
 
     def run(
         self,
@@ -186,17 +159,25 @@ class ComfyClient:
         `on_event(type, data)` hears every message that concerns this run; preview pictures come as
         ("preview", {"bytes": ...}). Raises PromptRefused, ExecutionFailed, TimeoutError or ServerGone.
         """
+        self.check(graph)
         metadata |= {"workflow": workflow} if workflow else {}
         return _wait(self._run(graph, metadata, on_event, timeout))
 
     async def _run(self, graph: Graph, metadata: dict[str, Any], on_event: Event, timeout: float) -> Result:
-        # Connected before it is queued, so that no message is missed.
+        name = uuid.uuid4().hex
+        content = {"prompt": graph, "client_id": name, "extra_data": {"extra_pnginfo": metadata}}
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=60)) as session,
-                session.ws_connect(f"{self.url}/ws?clientId={self._id}", max_msg_size=0) as socket,
+                session.ws_connect(f"{self.url}/ws?clientId={name}", max_msg_size=0) as socket,
             ):
-                result = Result(await asyncio.to_thread(self.queue, graph, **metadata), {})
+                # Queued only now, so that no message is missed.
+                answer = _graph_answer(*await self._request("POST", "/prompt", 60.0, {"json": content}))
+                result = Result(answer.get("prompt_id", ""), {})
+                if answer.get("node_errors") or not result.prompt_id:
+                    # A server without our check runs what it can and drops the rest; nobody asked for half a workflow.
+                    await asyncio.to_thread(self.cancel, result.prompt_id)
+                    raise PromptRefused(answer)
                 try:
                     await asyncio.wait_for(self._follow(socket, graph, result, on_event), timeout)
                 except asyncio.TimeoutError:
@@ -225,7 +206,15 @@ class ComfyClient:
                 result.outputs[data["node"]] = data["output"]
             elif kind in ("execution_error", "execution_interrupted"):
                 raise ExecutionFailed(data, graph, interrupted=kind == "execution_interrupted")
-        raise ServerGone(f"ComfyUI at {self.url} hung up in the middle of the workflow")
+        raise self._gone("it hung up in the middle of the workflow")
+
+
+def _graph_answer(status: int, answer: bytes) -> dict[str, Any]:
+    """What the server says to a graph, which is JSON unless something is wrong with the server."""
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return {"error": _unexpected(status, answer)}
 
 
 def _unexpected(status: int, answer: bytes) -> str:

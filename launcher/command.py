@@ -12,7 +12,7 @@ from pathlib import Path
 from . import browser, processes, workflow
 from .batch.jobs import read_jobs
 from .cache import writable_folder
-from .console import Problem, say
+from .console import Problem
 from .installation import PACK, SOURCES, prepare
 
 READY = "ZOOM_STACK_READY"  # tells stage 1 which ComfyUI stage 0 found for it
@@ -60,7 +60,7 @@ def _mend_streams() -> None:
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))
         # A console that lacks a character should show a question mark, not end the program.
-        getattr(sys, name).reconfigure(errors="replace")
+        getattr(sys, name).reconfigure(errors="replace", line_buffering=True)
 
 
 def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
@@ -77,7 +77,7 @@ def _check(options: argparse.Namespace, rest: list[str]) -> Sequence[str]:
         if options.serve and workflow.is_api(content):
             raise Problem(f"{path.name} is in API format; --serve needs a workflow as the browser saves it.")
         writable_folder(options.output, f"--output: expected a folder to write to, got {options.output}")
-        needs_browser = workflow.is_graph(content) and workflow.twin(content) is None and not options.serve
+        needs_browser = not workflow.is_api(content) and workflow.twin(content) is None and not options.serve
         if needs_browser and (not options.comfyui or options.comfyui in SOURCES) and browser.find_browser():
             return ("test",)  # has Playwright
     if options.command == "batch":
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace, rest: list[str], comfyui: Path) -> int:
             demo.write_twins(comfyui)
         return 0
     if options.command == "test":
-        say(f"Testing with {sys.executable} and ComfyUI in {comfyui}")
+        print(f"Testing with {sys.executable} and ComfyUI in {comfyui}")
         # Arguments that name a file or a test replace the default of the whole folder, which is shared among processes.
         named = any(Path(a.partition("::")[0]).exists() for a in rest)
         targets = [] if named else ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", PACK / "tests"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import itertools
 import json
 import re
@@ -18,8 +17,7 @@ from . import browser
 from . import workflow as workflows
 from .cache import cache_folder, read_json, try_lock, write_whole
 from .client import Result, ServerGone
-from .console import Status, say
-from .progress import RunProgress
+from .progress import RunProgress, Status
 from .server import ComfyServer, use_cpu
 
 # A custom node folder without nodes, which only serves a workflow to the browser; the Templates list no hidden one.
@@ -37,7 +35,7 @@ def run_demo(options: argparse.Namespace, comfyui: Path) -> None:
     path = workflows.find(options.workflow)
     content = workflows.read(path)
     # The seed and the prompts go into both formats: what runs, and what is shown or saved with the results.
-    layout = {} if workflows.is_api(content) else copy.deepcopy(content)
+    layout = {} if workflows.is_api(content) else content
     graph = workflows.twin(content) if layout else content
     cpu = use_cpu(options.device)
     with _started(comfyui, path.parent / "input", cpu=cpu, output=options.output, port=options.port) as server:
@@ -65,7 +63,7 @@ def write_twins(comfyui: Path) -> None:
         shutil.rmtree(workflows.TWINS, ignore_errors=True)
         for path, content in contents.items():
             workflows.write_twin(path, content, graphs[path])
-            say(f"Written: {workflows.TWINS / path.name}")
+            print(f"Written: {workflows.TWINS / path.name}")
 
 
 @contextmanager
@@ -79,7 +77,13 @@ def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServe
     with lock:
         if inputs.is_dir():
             shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
-        _prepare_browser(base)
+        settings = base / "user" / "default" / "comfy.settings.json"
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        # A person may have set it otherwise there.
+        write_whole(settings, _SETTINGS | read_json(settings))
+        pack = base / "custom_nodes" / _TEMPLATE_PACK
+        (pack / "workflows").mkdir(parents=True, exist_ok=True)
+        (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
         server = ComfyServer(comfyui, base, models=comfyui / "models", **options)
         with Status("Starting ComfyUI") as status:
             server.start(on_wait=status.show)
@@ -87,16 +91,6 @@ def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServe
             yield server
         finally:
             server.stop()
-
-
-def _prepare_browser(base: Path) -> None:
-    """Let the browser open on the workflow and show previews, unless a person has set it otherwise there."""
-    path = base / "user" / "default" / "comfy.settings.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, _SETTINGS | read_json(path))
-    pack = base / "custom_nodes" / _TEMPLATE_PACK
-    (pack / "workflows").mkdir(parents=True, exist_ok=True)
-    (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
 
 
 def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflows.Workflow) -> None:
@@ -113,15 +107,13 @@ def _report(server: ComfyServer, result: Result) -> None:
     entries = [entry for entry in result.entries() if entry.get("type") == "output"]
     files = [server.output / entry.get("subfolder", "") / entry["filename"] for entry in entries]
     if not files:
-        say("The workflow ran, but saved nothing.")
-    videos = [file for file in files if file.suffix.lower() in _VIDEO_ENDINGS]
-    others = [file for file in files if file not in videos]
-    for file in videos:
-        say(f"Video: {file}")
-    for file in others[:_MANY]:
-        say(f"Saved: {file}")
-    if len(others) > _MANY:
-        say(f"       and {len(others) - _MANY} more, up to {others[-1].name}")
+        print("The workflow ran, but saved nothing.")
+    # Films first: of pictures there may be many.
+    files.sort(key=lambda file: file.suffix.lower() not in _VIDEO_ENDINGS)
+    for file in files[:_MANY]:
+        print(f"Saved: {file}")
+    if len(files) > _MANY:
+        print(f"       and {len(files) - _MANY} more, up to {files[-1].name}")
 
 
 def _serve(server: ComfyServer, name: str, layout: workflows.Workflow) -> None:
@@ -132,9 +124,9 @@ def _serve(server: ComfyServer, name: str, layout: workflows.Workflow) -> None:
     for old in folder.glob("*.json"):
         old.unlink()
     (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
-    say("ComfyUI is running. Open this address, and press Run there:")
-    say(f"    {server.url}/?template={template}&source={_TEMPLATE_PACK}")
-    say(f"What it saves goes to {server.output}. Ctrl-C stops it.")
+    print("ComfyUI is running. Open this address, and press Run there:")
+    print(f"    {server.url}/?template={template}&source={_TEMPLATE_PACK}")
+    print(f"What it saves goes to {server.output}. Ctrl-C stops it.")
     while server.pid is not None:
         time.sleep(0.5)
     raise server.problem("ComfyUI stopped by itself.")

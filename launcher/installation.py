@@ -25,7 +25,7 @@ from comfyui_support import complaint
 
 from . import processes
 from .cache import VARIABLE, cache_folder, need_room, read_json, try_lock, write_whole
-from .console import Problem, say
+from .console import Problem
 from .workflow import PACK
 
 CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
@@ -114,12 +114,12 @@ def _own_python(comfyui: Path, extras: Sequence[str]) -> Path | None:
     for python in [*filter(Path.exists, places), Path(sys.executable)]:
         lacking[python] = _missing_modules(python, needed)
         if not lacking[python]:
-            say(f"ComfyUI: {comfyui}, with {python}")
+            print(f"ComfyUI: {comfyui}, with {python}")
             return python
     python, missing = next(iter(lacking.items()))
     files = " ".join(f"-r {file}" for file in [PACK / "requirements.txt", *map(_requirements, extras)])
-    say(f"{python} lacks {', '.join(missing)}. To use it: {python} -m pip install {files}")
-    say(f"Using an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")
+    print(f"{python} lacks {', '.join(missing)}. To use it: {python} -m pip install {files}")
+    print(f"Using an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")
     return None
 
 
@@ -143,7 +143,7 @@ def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str
         return python
     lock = try_lock(cache / "setup.lock")
     if lock is None:
-        say("Another start is setting things up; waiting for it ...")
+        print("Another start is setting things up; waiting for it ...")
         while (lock := try_lock(cache / "setup.lock")) is None:
             time.sleep(0.5)
     with lock:
@@ -160,9 +160,9 @@ def _environment(cache: Path, comfyui: Path, extras: Sequence[str], version: str
 
 
 def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
-    say(f"Setting up in {cache} (once; later starts reuse it).")
+    print(f"Setting up in {cache} (once; later starts reuse it).")
     if _remove_leftovers(cache):
-        say("An earlier set-up did not finish; it is cleared away, and this one starts over.")
+        print("An earlier set-up did not finish; it is cleared away, and this one starts over.")
     need_room(cache, GIGABYTES)
     folder = next(folder for i in itertools.count(1) if not (folder := cache / f"{_PYTHON}-{i}").exists())
     python = _venv_python(folder)
@@ -170,7 +170,7 @@ def _build(cache: Path, comfyui: Path, version: str | None) -> Path:
     if version and not (comfyui / "main.py").is_file():
         _get_source(python, cache, comfyui, version)
     else:
-        say(f"[2/4] Using the ComfyUI in {comfyui}")
+        print(f"[2/4] Using the ComfyUI in {comfyui}")
     requirements = [*PINS, "-r", comfyui / "requirements.txt", "-r", PACK / "requirements.txt"]
     constraints = ["-c", CONSTRAINTS] if version else []
     options = ["--no-compile", *requirements, *constraints]
@@ -200,7 +200,7 @@ def _get_source(python: Path, cache: Path, target: Path, version: str) -> None:
 
 def _step(title: str, *command: str | Path, **options: Any) -> None:
     """One step of a set-up, by a program that shows its own progress and mistakes; Problem where it fails."""
-    say(title)
+    print(title)
     if processes.wait(processes.spawn(command, **options)):
         raise Problem(f"{title} failed; what it said stands above.")
 

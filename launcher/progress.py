@@ -1,11 +1,51 @@
-"""The progress of a run, as a line on the console, from the messages that the server sends."""
+"""What the person sees of work under way: one status line, and on it how far the server is with a workflow."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+import time
+from typing import Any, TextIO
 
-from .console import Status, bar
+from tqdm import tqdm
+
 from .workflow import Graph, upstream
+
+
+def bar(fraction: float, width: int = 24) -> str:
+    """A progress bar, in characters that every console has."""
+    filled = round(max(0.0, min(1.0, fraction)) * width)
+    return "[" + "#" * filled + "." * (width - filled) + "]"
+
+
+class Status:
+    """One line about work under way, with the time it has taken; as a context manager it says "done" at the end.
+
+    On a terminal the line is rewritten in place. In a log file a line is written once for every new `topic`.
+    """
+
+    def __init__(self, title: str, stream: TextIO | None = None) -> None:
+        self._title, self._stream = title, stream or sys.stdout
+        self._started, self._told = time.monotonic(), set()
+        # A bar without a total is empty: here it fills the line up to the time.
+        options = {"bar_format": "{desc}{bar}{elapsed}", "dynamic_ncols": True, "disable": not self._stream.isatty()}
+        self._line = tqdm(file=self._stream, **options)
+        self.show(topic=title)
+
+    def show(self, detail: str = "", topic: str = "") -> None:
+        """Say how far it is. `topic` names the part of the work that `detail` is about."""
+        text = f"{self._title} {detail}".rstrip()
+        self._line.set_description_str(text)
+        if self._line.disable and topic and topic not in self._told:
+            self._told.add(topic)
+            print(text, file=self._stream, flush=True)
+
+    def __enter__(self) -> Status:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.show(f"done ({tqdm.format_interval(time.monotonic() - self._started)})", topic="done")
+        self._line.close()
 
 
 class RunProgress:

@@ -11,7 +11,6 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +29,21 @@ Graph = dict[str, dict[str, Any]]
 _AFTER_GENERATE = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 
 
-class WorkflowError(Problem):
-    """A workflow file that cannot be used; the message says where and why."""
-
-
 def read(path: Path) -> Workflow:
-    """Read a workflow file of either format; WorkflowError when it is none."""
+    """Read a workflow file of either format; Problem when it is none."""
+    text = read_text(path)
     try:
-        data = json.loads(path.read_text("utf-8-sig"))
-        _need(is_api(data) or is_graph(data), "its JSON is neither graph nor API format")
-        check = _check_api if is_api(data) else _check_graph
-        check(data)
-    except OSError as error:
-        raise WorkflowError(f"cannot read the workflow {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise WorkflowError(f"{path.name} is not a text file in UTF-8: {error.reason} at byte {error.start}") from error
+        data = json.loads(text)
+        if is_api(data):
+            _check_api(data)
+        else:
+            _check_graph(data)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise WorkflowError(f"{path.name} is not JSON: {error.msg} in {where}") from error
-    except (RecursionError, ValueError, WorkflowError) as error:  # ValueError: a number of thousands of digits
+        raise Problem(f"{path.name} is not JSON: {error.msg} in {where}") from error
+    except (RecursionError, ValueError, Problem) as error:  # ValueError: a number of thousands of digits
         why = "its JSON is nested too deeply" if isinstance(error, RecursionError) else error
-        raise WorkflowError(f"{path.name} is not a ComfyUI workflow: {why}") from error
+        raise Problem(f"{path.name} is not a ComfyUI workflow: {why}") from error
     return data
 
 
@@ -75,14 +68,9 @@ def is_api(data: Any) -> bool:
     return isinstance(data, dict) and any(isinstance(node, dict) and "class_type" in node for node in data.values())
 
 
-def is_graph(data: Any) -> bool:
-    """Whether this looks like a graph-format workflow."""
-    return isinstance(data, dict) and isinstance(data.get("nodes"), list)
-
-
 def _need(found: bool, complaint: str) -> None:
     if not found:
-        raise WorkflowError(complaint)
+        raise Problem(complaint)
 
 
 def _check_api(data: Graph) -> None:
@@ -92,18 +80,17 @@ def _check_api(data: Graph) -> None:
         _need(isinstance(node.get("inputs"), dict), f"{where} has no inputs")
         _need(isinstance(node.setdefault("_meta", {}), dict), f"{where} has a _meta that is no object")
         for name, value in node["inputs"].items():
-            expected = f"input {name} of {where} should be a value, or a link [node, output] to a node of this file"
-            is_link = isinstance(value, list) and _is_link(value, data)
-            _need(is_link or not isinstance(value, list), f"{expected}; got {json.dumps(value)[:100]}")
+            match value:
+                case [str(source), int(output)] if source in data and output >= 0:
+                    pass
+                case list():
+                    expected = "should be a value, or a link [node, output] to a node of this file"
+                    raise Problem(f"input {name} of {where} {expected}; got {json.dumps(value)[:100]}")
 
 
-def _is_link(value: list[Any], data: Graph) -> bool:
-    if len(value) != 2 or not isinstance(value[0], str) or type(value[1]) is not int:
-        return False
-    return value[0] in data and value[1] >= 0
-
-
-def _check_graph(data: Workflow) -> None:
+def _check_graph(data: Any) -> None:
+    known = isinstance(data, dict) and isinstance(data.get("nodes"), list)
+    _need(known, "its JSON is neither graph nor API format")
     _need(isinstance(data.get("links", []), list), "its links are no list")
     for number, node in enumerate(data["nodes"]):
         named = isinstance(node, dict) and isinstance(node.get("type"), str) and isinstance(node.get("id"), (int, str))
@@ -122,7 +109,7 @@ def find(name: str) -> Path:
         if re.match(rf"(\d+-)?{re.escape(name.removesuffix('.json'))}(-|$)", known.stem):
             return known
     names = ", ".join(known.stem for known in bundled()) or "none"
-    raise WorkflowError(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {names}.")
+    raise Problem(f"--workflow: there is no file {name} and no bundled workflow of that name. Bundled: {names}.")
 
 
 def bundled() -> list[Path]:
@@ -165,18 +152,13 @@ def _digest(workflow: Workflow) -> str:
 
 def set_seed(graph: Graph, layout: Workflow | None, seed: int) -> None:
     """Give every seed of an API graph this value, and fix it in the layout that is saved with the results."""
-    for key, name in set(_seeds(graph)):
-        _set_input(graph, layout, key, name, seed)
-
-
-def _seeds(graph: Graph) -> Iterator[tuple[str, str]]:
-    """(node, input) of every seed, or of the core's Int node that feeds it."""
     for key, node in graph.items():
         for name, value in node["inputs"].items():
             if _is_seed(name) and not isinstance(value, list):
-                yield key, name
+                _set_input(graph, layout, key, name, seed)
             elif _is_seed(name) and graph[value[0]]["class_type"] == "PrimitiveInt":
-                yield value[0], "value"
+                # The core's Int node, which feeds it.
+                _set_input(graph, layout, value[0], "value", seed)
 
 
 def _is_seed(name: str) -> bool:
@@ -185,7 +167,7 @@ def _is_seed(name: str) -> bool:
 
 
 def set_prompts(graph: Graph, layout: Workflow | None, text: str) -> None:
-    """Put `text` into the zoom prompt lists of an API graph and its layout; WorkflowError when there is none."""
+    """Put `text` into the zoom prompt lists of an API graph and its layout; Problem when there is none."""
     lists = {key: node["inputs"].get(PROMPT_INPUT) for key, node in graph.items() if node["class_type"] == PROMPT_NODE}
     own = [key for key, old in lists.items() if not isinstance(old, list)]
     _need(bool(own), f"the workflow has no {PROMPT_NODE} node with a text of its own to put the prompts into")

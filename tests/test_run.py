@@ -22,8 +22,7 @@ from PIL import Image
 from launcher import browser, processes
 from launcher.cache import VARIABLE
 from launcher.command import parse
-from launcher.console import Status
-from launcher.progress import RunProgress
+from launcher.progress import RunProgress, Status
 
 PACK = Path(__file__).resolve().parent.parent
 PATIENCE = 300  # s: how long a busy machine may take to stop what takes a moment

@@ -9,7 +9,8 @@ import pytest
 
 from launcher import browser
 from launcher import workflow as workflows
-from launcher.workflow import WorkflowError, read, set_prompts, set_seed
+from launcher.console import Problem
+from launcher.workflow import read, set_prompts, set_seed
 
 GRAPH = {
     "2": {"class_type": "Sample", "inputs": {"seed": 7, "steps": 7, "noise_seed": 3}, "_meta": {"title": "a"}},
@@ -71,7 +72,7 @@ def test_prompts_replace_those_of_the_prompt_list():
     assert graph["4"]["inputs"] == {"prompts": "new\nprompts", "zoom": 2.0}
     assert layout["nodes"][3]["widgets_values"] == ["new\nprompts", 2.0]
     graph["4"]["inputs"]["prompts"] = ["2", 0]
-    with pytest.raises(WorkflowError, match="no ZoomPromptList"):
+    with pytest.raises(Problem, match="no ZoomPromptList"):
         set_prompts(graph, layout, "newer")
 
 
@@ -86,7 +87,7 @@ def api(**changes) -> bytes:
         (b'{"nodes": [,]}', "not JSON: .* line 1, column 12"),
         (b'{"a": 1}', "not a ComfyUI workflow"),
         (b"[]", "not a ComfyUI workflow"),
-        (b"\xff\xfe\x00", "not a text file in UTF-8"),
+        (b"\xff\xfe\x00", "broken.json as UTF-8 text"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"1": ' + b"7" * 5000 + b"}", "not a ComfyUI workflow: .*digits"),
         (b'{"nodes": [3]}', "entry 0 of its nodes"),
@@ -104,12 +105,12 @@ def api(**changes) -> bytes:
 def test_a_file_that_is_no_workflow_is_explained(tmp_path, content, complaint):
     path = tmp_path / "broken.json"
     path.write_bytes(content)
-    with pytest.raises(WorkflowError, match=complaint):
+    with pytest.raises(Problem, match=complaint):
         read(path)
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(WorkflowError, match="missing.json"):
+    with pytest.raises(Problem, match="missing.json"):
         read(tmp_path / "missing.json")
 
 
@@ -136,6 +137,6 @@ def test_a_twin_is_a_workflow_of_its_own(comfy):
 
 def test_without_a_browser_the_advice_is_told(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(WorkflowError, match=r"Export \(API\)"):
+    with pytest.raises(Problem, match=r"Export \(API\)"):
         with browser.frontend("http://127.0.0.1:9"):
             pass

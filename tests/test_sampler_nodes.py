@@ -250,7 +250,7 @@ def test_an_interrupt_in_the_middle_of_a_step_stops_it_and_the_next_job_runs(com
     thread.start()
     while thread.is_alive() and not running.wait(0.1):
         pass
-    comfy.client.interrupt()
+    comfy.client.request("POST", "/interrupt", json={})
     thread.join(120)
     assert isinstance(outcome[0], ExecutionFailed) and outcome[0].interrupted
     assert outcome[0].node_type == "MultiScaleJointKSampler"

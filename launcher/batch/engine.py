@@ -30,7 +30,7 @@ from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 from distributed.security import Security
 
 from ..client import ComfyClient
-from ..console import Problem, say
+from ..console import Problem
 from ..installation import PACK
 from ..workflow import read_text
 from .film import SHORTEST, FilmPlan, can_be_cut, parts_for, plan_film, submit_film
@@ -81,7 +81,7 @@ def answering(servers: tuple[str, ...]) -> tuple[str, ...]:
         found = dict(zip(servers, pool.map(lambda server: ComfyClient(server).answers(timeout=10), servers)))
     for server in servers:
         if not found[server]:
-            say(f"No ComfyUI answers at {server}; left out.")
+            print(f"No ComfyUI answers at {server}; left out.")
     if not any(found.values()):
         raise Problem("--servers: no ComfyUI answers at any of the addresses.")
     return tuple(server for server in servers if found[server])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import cache_folder
-from ..console import Status, bar, say
+from ..progress import Status, bar
 from ..server import use_cpu
 from .engine import Place, answering, connect, read_servers, run_jobs, wait_for_first, worker_environments
 from .film import can_be_cut, parts_for
@@ -30,7 +30,7 @@ def run_batch(options: argparse.Namespace, comfyui: Path) -> int:
         }
         todo = {job.digest: job for job in jobs if "digest" not in rows[job.id]}
         if len(todo) < len(jobs):
-            say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished or asked for twice; left alone.")
+            print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are finished or asked for twice; left alone.")
         try:
             if todo:
                 place = _place(options, comfyui, Path(folder), list(todo.values()))
@@ -38,10 +38,10 @@ def run_batch(options: argparse.Namespace, comfyui: Path) -> int:
         finally:
             _complete(rows, jobs)
             write_report(options.output, [rows[job.id] for job in jobs])
-            say(f"Report: {options.output / 'report.html'}")
+            print(f"Report: {options.output / 'report.html'}")
     failed = sum(row["status"] == "failed" for row in rows.values())
     if failed:
-        say(f"{failed} of {len(jobs)} jobs failed; their errors stand in the report.")
+        print(f"{failed} of {len(jobs)} jobs failed; their errors stand in the report.")
     return 1 if failed else 0
 
 
@@ -67,11 +67,11 @@ def _run(place: Place, jobs: list[Job], options: argparse.Namespace, rows: dict[
             if not place.scheduler:
                 wait_for_first(client)
         if not client.scheduler_info()["workers"]:
-            say("The scheduler has no workers yet; the jobs wait for them.")
+            print("The scheduler has no workers yet; the jobs wait for them.")
         if place.listen != "127.0.0.1":
             address = client.scheduler_info()["address"]
-            say(f"More workers can join at {address}. Anyone who reaches it can run code here:")
-            say("use it in a network that you trust only, or TLS (docs/batch.md).")
+            print(f"More workers can join at {address}. Anyone who reaches it can run code here:")
+            print("use it in a network that you trust only, or TLS (docs/batch.md).")
         with Status("Running jobs") as status:
             workers, asked = len(place.workers or place.servers or client.scheduler_info()["workers"]), 0.0
             cores = _cores() if place.workers else None
