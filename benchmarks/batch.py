@@ -187,12 +187,16 @@ def main() -> None:
             (folder / "killed").mkdir()
             killed(engine.Place(workers=workers), folder / "killed")
         if only != "killed":
-            with ComfyServer(comfyui, folder / "server", cpu=True) as server:
+            server = ComfyServer(comfyui, folder / "server", cpu=True)
+            server.start()
+            try:
                 if only in (None, "overhead"):
                     (folder / "overhead").mkdir()
                     overhead(server, folder / "overhead")
                 if only in (None, "segments"):
                     segments(server, engine.Place(workers=workers))
+            finally:
+                server.stop()
 
 
 if __name__ == "__main__":

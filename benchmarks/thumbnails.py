@@ -123,8 +123,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(folder), cpu=True)
         shutil.copytree(workflows.FOLDER / "input", server.base / "input")
-        with server:
+        server.start()
+        try:
             make(server.client, paths)
+        finally:
+            server.stop()
 
 
 if __name__ == "__main__":

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import json
-import threading
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import aiohttp
@@ -80,14 +77,14 @@ class Result:
 
 
 class ComfyClient:
-    """The ComfyUI server at `url`. Its methods block; they may be called from any thread."""
+    """The ComfyUI server at `url`. Its methods block; they may be called from any thread that runs no event loop."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def request(self, method: str, path: str, timeout: float = 60.0, **content: Any) -> tuple[int, bytes]:
         """One HTTP request, with `json` or `data` as aiohttp takes it. Gives status and answer."""
-        return _wait(self._request(method, path, timeout, content))
+        return asyncio.run(self._request(method, path, timeout, content))
 
     async def _request(self, method: str, path: str, timeout: float, content: dict[str, Any]) -> tuple[int, bytes]:
         try:
@@ -161,7 +158,7 @@ class ComfyClient:
         """
         self.check(graph)
         metadata |= {"workflow": workflow} if workflow else {}
-        return _wait(self._run(graph, metadata, on_event, timeout))
+        return asyncio.run(self._run(graph, metadata, on_event, timeout))
 
     async def _run(self, graph: Graph, metadata: dict[str, Any], on_event: Event, timeout: float) -> Result:
         name = uuid.uuid4().hex
@@ -219,22 +216,3 @@ def _graph_answer(status: int, answer: bytes) -> dict[str, Any]:
 
 def _unexpected(status: int, answer: bytes) -> str:
     return f"The server answered {status}: {answer[:300].decode('utf-8', 'replace')}"
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """One event loop in a thread of its own: the callers' threads may run another (Playwright does)."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="comfy-client", daemon=True).start()
-    return loop
-
-
-def _wait(coroutine: Coroutine) -> Any:
-    """The result of a coroutine; Ctrl-C is heard while waiting, on Windows too, and cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
-    try:
-        while not future.done():
-            concurrent.futures.wait([future], timeout=0.5)
-        return future.result()
-    finally:
-        future.cancel()

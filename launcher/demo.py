@@ -84,7 +84,7 @@ def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServe
         pack = base / "custom_nodes" / _TEMPLATE_PACK
         (pack / "workflows").mkdir(parents=True, exist_ok=True)
         (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
-        server = ComfyServer(comfyui, base, models=comfyui / "models", **options)
+        server = ComfyServer(comfyui, base, **options)
         with Status("Starting ComfyUI") as status:
             server.start(on_wait=status.show)
         try:

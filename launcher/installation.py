@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from comfyui_support import complaint
 
@@ -53,8 +53,8 @@ _OFFLINE = (
     r"Retrying \(|NewConnectionError|Max retries|name resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead"
 )
 _EXPLANATIONS = {
-    r"No space left on device|Errno 28|not enough space on the disk": (
-        f"The disk is full. Make room, or set {VARIABLE} to a folder on another disk."
+    r"No space left on device|Errno 28|not enough space on the disk|Permission denied|Access is denied": (
+        f"The disk is full, or not yours to write to. Make room, or set {VARIABLE} to a folder of your own elsewhere."
     ),
     r"DO NOT MATCH THE HASHES": (
         "What was downloaded is not what was expected. Try again; if it stays so, do not trust the package index."
@@ -66,26 +66,18 @@ _EXPLANATIONS = {
     r"No matching distribution found|is not a supported wheel": (
         "The package index offers no release that fits this computer and Python version (or could not be reached)."
     ),
-    r"Permission denied|Access is denied": f"A file could not be written. Set {VARIABLE} to a folder of your own.",
 }
 
 
-class Installation(NamedTuple):
-    """A ComfyUI folder and a Python that can run it."""
-
-    comfyui: Path
-    python: Path
-
-
-def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> Installation:
-    """An installation that is ready to run: found, reused, or set up now (which takes minutes)."""
+def prepare(comfyui: str | None, extras: Sequence[str] = ()) -> tuple[Path, Path]:
+    """A ComfyUI folder and a Python that can run it: found, reused, or set up now (which takes minutes)."""
     cache = cache_folder()
     if comfyui and comfyui not in SOURCES:
         tree = check_comfyui(Path(comfyui))
-        return Installation(tree, _own_python(tree, extras) or _environment(cache, tree, extras))
+        return tree, _own_python(tree, extras) or _environment(cache, tree, extras)
     version = comfyui or COMFYUI_VERSION
     tree = cache / f"comfyui-{version}-{SOURCES[version][1][:8]}"
-    return Installation(tree, _environment(cache, tree, extras, version))
+    return tree, _environment(cache, tree, extras, version)
 
 
 def check_comfyui(path: Path) -> Path:
@@ -110,13 +102,12 @@ def _own_python(comfyui: Path, extras: Sequence[str]) -> Path | None:
     environments = [folder / name for folder in (comfyui, comfyui.parent) for name in (".venv", "venv")]
     places = [comfyui.parent / "python_embeded" / "python.exe", *map(_venv_python, environments)]
     needed = NEEDED + [module for extra in extras for module in NEEDED_FOR[extra]]
-    lacking = {}
-    for python in [*filter(Path.exists, places), Path(sys.executable)]:
-        lacking[python] = _missing_modules(python, needed)
-        if not lacking[python]:
+    pythons = [*filter(Path.exists, places), Path(sys.executable)]
+    for python in pythons:
+        if not _missing_modules(python, needed):
             print(f"ComfyUI: {comfyui}, with {python}")
             return python
-    python, missing = next(iter(lacking.items()))
+    python, missing = pythons[0], _missing_modules(pythons[0], needed)
     files = " ".join(f"-r {file}" for file in [PACK / "requirements.txt", *map(_requirements, extras)])
     print(f"{python} lacks {', '.join(missing)}. To use it: {python} -m pip install {files}")
     print(f"Using an environment of our own for the ComfyUI in {comfyui}; yours is left as it is.")

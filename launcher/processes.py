@@ -22,11 +22,7 @@ _pending = 0  # the signal that asked for it
 
 
 class Stopped(KeyboardInterrupt):
-    """Someone asked us to stop; `signum` says how."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
+    """Someone asked us to stop, by the signal that is its argument."""
 
 
 def install_signal_handlers() -> None:

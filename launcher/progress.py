@@ -62,9 +62,9 @@ class RunProgress:
 
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "execution_cached":
-            self._done |= self._titles.keys() & set(data.get("nodes") or [])
+            self._done.update(data.get("nodes") or [])
         elif kind == "executing":
-            self._done |= self._titles.keys() & {self._current}
+            self._done.add(self._current)
             self._current = str(data.get("display_node") or data["node"])
             self._done.discard(self._current)
             self._show()
@@ -76,6 +76,7 @@ class RunProgress:
             self._show(topic="end")
 
     def _show(self, fraction: float = 0.0, steps: str = "", topic: str = "") -> None:
-        done, count = len(self._done), len(self._titles)
+        # What stands in for another node while it runs is not counted.
+        done, count = len(self._done & self._titles.keys()), len(self._titles)
         text = f"{bar((done + fraction) / max(1, count))} {done}/{count} nodes"
         self._status.show(f"{text}  {self._titles.get(self._current, '')}  {steps}", topic or f"node {self._current}")

@@ -26,8 +26,7 @@ _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 class ComfyServer:
     """ComfyUI at `comfyui` in our own Python, with this pack, keeping all it writes below `base`.
 
-    output: the folder of what it saves, if not below `base`. models: folders of models to read besides its own.
-    port: 0 for a free one. Use it as a context manager, or call `start` and `stop`. Problem where it does not come up.
+    It reads the models of `comfyui` too. output: the folder of what it saves, if not below `base`. port: 0 for any.
     """
 
     def __init__(
@@ -36,7 +35,6 @@ class ComfyServer:
         base: Path,
         cpu: bool = False,
         output: Path | None = None,
-        models: Path | None = None,
         port: int = 0,
         arguments: Sequence[str] = (),
     ) -> None:
@@ -44,8 +42,7 @@ class ComfyServer:
         self.url = f"http://127.0.0.1:{port}"
         self.client = ComfyClient(self.url)
         self.base, self.output, self.log_path = base, output or base / "output", base / "server.log"
-        self._comfyui, self._models = comfyui, models
-        self._arguments = ["--port", str(port), *(["--cpu"] if cpu else []), *arguments]
+        self._comfyui, self._arguments = comfyui, ["--port", str(port), *(["--cpu"] if cpu else []), *arguments]
         self._process: subprocess.Popen | None = None
 
     @property
@@ -53,15 +50,8 @@ class ComfyServer:
         """The server's process id while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
-    def __enter__(self) -> ComfyServer:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
-
     def start(self, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Start the server and wait until it answers; `on_wait` is called while waiting."""
+        """Start the server and wait until it answers; `on_wait` is called while waiting. Problem where it does not."""
         for folder in ("custom_nodes", "input", "models", "temp", "user"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         self.output.mkdir(parents=True, exist_ok=True)
@@ -96,7 +86,7 @@ class ComfyServer:
         return Problem(f"{what} The end of its log:\n{self.log_tail()}\nThe whole log: {self.log_path}")
 
     def _command(self) -> list[str | Path]:
-        folders = [path for path in self._models.glob("*") if path.is_dir()] if self._models else []
+        folders = [path for path in (self._comfyui / "models").glob("*") if path.is_dir()]
         models = self.base / "model_paths.yaml"
         # JSON is YAML, and spares us a YAML writer.
         models.write_text(json.dumps({"installed": {folder.name: str(folder) for folder in folders}}), "utf-8")

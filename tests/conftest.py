@@ -128,13 +128,14 @@ def prompts(zoom_stack_pack: ModuleType) -> tuple[list, list]:
 
 @pytest.fixture(scope="session")
 def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
-    from server_harness import ComfyHarness
+    from server_harness import ComfyHarness, ThreadedClient
 
     from launcher.server import ComfyServer
 
     def launch(*arguments: str) -> ComfyHarness:
         base = tmp_path_factory.mktemp("comfyui")
         server = ComfyServer(comfy_path, base, cpu=True, arguments=arguments)
+        server.client = ThreadedClient(server.url)
         server.start()
         return ComfyHarness(server)
 

@@ -38,6 +38,7 @@ Calling ComfyUI and the pack in the test's own process
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,18 @@ class Outputs(Result):
     def images(self, node_id: str | None = None) -> list[np.ndarray]:
         """The saved pictures as float32 arrays [H, W, C] in 0..1."""
         return [np.asarray(Image.open(path), np.float32) / 255 for path in self.files(node_id)]
+
+
+class ThreadedClient(ComfyClient):
+    """A client for tests whose own thread runs Playwright's event loop."""
+
+    def request(self, *arguments, **options):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(super().request, *arguments, **options).result()
+
+    def run(self, *arguments, **options):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(super().run, *arguments, **options).result()
 
 
 class ComfyHarness:

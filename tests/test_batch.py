@@ -25,6 +25,7 @@ distributed = pytest.importorskip("distributed", reason="needs distributed: run 
 engine = pytest.importorskip("launcher.batch.engine")
 from launcher.batch import results, worker  # noqa: E402
 from launcher.cache import VARIABLE  # noqa: E402
+from launcher.command import parse  # noqa: E402
 from launcher.server import free_port  # noqa: E402
 
 PACK = Path(__file__).resolve().parent.parent
@@ -183,7 +184,6 @@ def test_without_a_place_a_server_is_started_and_given_what_the_job_loads(comfy_
         (["--scheduler", "tls://127.0.0.1:9"], "needs certificates for TLS: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE"),
         (["--servers", "nowhere.txt"], "--servers: cannot read nowhere.txt"),
         (["--servers", "{gone}"], "--servers: no ComfyUI answers at any of the addresses"),
-        (["--servers", "jobs.csv", "--workers", "2"], "one of --scheduler, --servers and --workers"),
         (["--output", "{jobs}"], "expected a folder to write to"),
     ],
 )
@@ -195,6 +195,12 @@ def test_places_that_are_not_there_are_told(comfy_path, tmp_path, arguments, com
     arguments = [str(places.get(part, part)) for part in arguments]
     output, _ = (process := start(tmp_path, *arguments)).communicate()
     assert process.returncode == 1 and complaint in output and "Traceback" not in output, output
+
+
+def test_only_one_place_can_be_given(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse(["batch", "jobs.csv", "--servers", "servers.txt", "--workers", "2"])
+    assert "--workers: not allowed with argument --servers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", ["ftp://a:1", "127.0.0.1", "http://a:b", "http://a:1/path", "a b", ""])

@@ -61,8 +61,8 @@ installation.PINS, installation.NEEDED = ["slowpoke==1.0"], ["slowpoke"]
 installation.GIGABYTES = 0
 processes.install_signal_handlers()
 try:
-    found = installation.prepare(None)
-    print("READY", found.python, found.comfyui)
+    comfyui, python = installation.prepare(None)
+    print("READY", python, comfyui)
 except Problem as problem:
     print("PROBLEM", problem)
     sys.exit(1)
