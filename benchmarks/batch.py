@@ -187,7 +187,7 @@ def main() -> None:
             (folder / "killed").mkdir()
             killed(engine.Place(workers=workers), folder / "killed")
         if only != "killed":
-            server = ComfyServer(comfyui, folder / "server", cpu=True)
+            server = ComfyServer(comfyui, folder / "server", arguments=["--cpu"])
             server.start()
             try:
                 if only in (None, "overhead"):

@@ -121,7 +121,7 @@ def make(client: ComfyClient, paths: list[Path]) -> None:
 def main() -> None:
     paths = [workflows.find(name) for name in sys.argv[1:]] or workflows.bundled()
     with tempfile.TemporaryDirectory() as folder:
-        server = ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(folder), cpu=True)
+        server = ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(folder), arguments=["--cpu"])
         shutil.copytree(workflows.FOLDER / "input", server.base / "input")
         server.start()
         try:

@@ -17,10 +17,7 @@ VARIABLE = "ZOOM_STACK_CACHE"
 def cache_folder() -> Path:
     """The platform's usual cache folder for us, or what ZOOM_STACK_CACHE says; it exists afterwards."""
     home = Path(os.path.expanduser("~"))
-    usual = {
-        "win32": os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local",
-        "darwin": home / "Library" / "Caches",
-    }
+    usual = {"win32": os.environ.get("LOCALAPPDATA") or home / "AppData/Local", "darwin": home / "Library/Caches"}
     place = usual.get(sys.platform) or os.environ.get("XDG_CACHE_HOME") or home / ".cache"
     folder = Path(os.environ.get(VARIABLE) or Path(place, "zoom-stack")).expanduser().resolve()
     advice = f"set {VARIABLE} to a folder with room to use that instead"

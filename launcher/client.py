@@ -143,21 +143,16 @@ class ComfyClient:
             time.sleep(0.02)
 
     def run(
-        self,
-        graph: Graph,
-        workflow: dict[str, Any] | None = None,
-        on_event: Event = lambda kind, data: None,
-        timeout: float = 600.0,
-        **metadata: Any,
+        self, graph: Graph, on_event: Event = lambda kind, data: None, timeout: float = 600.0, **metadata: Any
     ) -> Result:
         """Queue a graph, follow it to its end and give its result.
 
-        `workflow`, the graph's other format, and `metadata` are written into the files that ComfyUI saves.
+        `metadata` is written into the files that ComfyUI saves; the browser looks for `workflow` there, the graph's
+        other format.
         `on_event(type, data)` hears every message that concerns this run; preview pictures come as
         ("preview", {"bytes": ...}). Raises PromptRefused, ExecutionFailed, TimeoutError or ServerGone.
         """
         self.check(graph)
-        metadata |= {"workflow": workflow} if workflow else {}
         return asyncio.run(self._run(graph, metadata, on_event, timeout))
 
     async def _run(self, graph: Graph, metadata: dict[str, Any], on_event: Event, timeout: float) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,12 +39,11 @@ def main(arguments: Sequence[str], hand_over: Callable[[list[str]], int]) -> int
         return _fail(str(problem), 1)
     except processes.Stopped as stopped:
         return _fail("Stopped.", 128 + stopped.args[0])
-    except BrokenPipeError:
-        # Nobody reads any more; what is left in the buffer must not raise again at the end.
-        sys.stdout = open(os.devnull, "w")
-        return 128 + getattr(signal, "SIGPIPE", 13)
     except OSError as error:
+        # What is left in the buffer must not raise again at the end.
         sys.stdout = open(os.devnull, "w")
+        if isinstance(error, BrokenPipeError):  # nobody reads any more
+            return 128 + 13
         return _fail(f"{error.filename or 'The output'}: {error.strerror or error}", 1)
     finally:
         processes.stop_all()

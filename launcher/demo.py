@@ -16,16 +16,14 @@ from typing import Any
 from . import browser
 from . import workflow as workflows
 from .cache import cache_folder, read_json, try_lock, write_whole
-from .client import Result, ServerGone
+from .client import ServerGone
 from .progress import RunProgress, Status
 from .server import ComfyServer, use_cpu
 
 # A custom node folder without nodes, which only serves a workflow to the browser; the Templates list no hidden one.
 _TEMPLATE_PACK = ".zoom-stack-demo"
-_SETTINGS = {
-    "Comfy.TutorialCompleted": True,  # instead of ComfyUI's tour for newcomers
-    "Comfy.Execution.PreviewMethod": "auto",
-}
+# No tour for newcomers, and previews.
+_SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Execution.PreviewMethod": "auto"}
 _MANY = 4
 _VIDEO_ENDINGS = {".mp4", ".webm", ".mkv", ".mov", ".gif"}
 
@@ -36,33 +34,32 @@ def run_demo(options: argparse.Namespace, comfyui: Path) -> None:
     content = workflows.read(path)
     # The seed and the prompts go into both formats: what runs, and what is shown or saved with the results.
     layout = {} if workflows.is_api(content) else content
-    graph = workflows.twin(content) if layout else content
-    cpu = use_cpu(options.device)
-    with _started(comfyui, path.parent / "input", cpu=cpu, output=options.output, port=options.port) as server:
-        if options.seed is not None or options.prompts or not options.serve:
-            if not graph:
-                with Status(f"Reading {path.name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
-                    graph = browser.convert(page, content)
-            if options.seed is not None:
-                workflows.set_seed(graph, layout, options.seed)
-            if options.prompts:
-                workflows.set_prompts(graph, layout, options.prompts)
+    graph = workflows.twin(content) or {} if layout else content
+    settings = {"output": options.output, "port": options.port}
+    settings["arguments"] = ["--cpu"] if use_cpu(options.device) else []
+    with _started(comfyui, path.parent / "input", **settings) as server:
+        if not graph and (not options.serve or options.seed is not None or options.prompts):
+            with Status(f"Reading {path.name} with ComfyUI's frontend"), browser.frontend(server.url) as page:
+                graph = browser.convert(page, content)
+        if options.seed is not None:
+            workflows.set_seed(graph, layout, options.seed)
+        if options.prompts:
+            workflows.set_prompts(graph, layout, options.prompts)
         if options.serve:
             _serve(server, path.stem, layout)
         else:
-            _run(server, path.stem, graph or {}, layout)
+            _run(server, path.stem, graph, layout)
 
 
 def write_twins(comfyui: Path) -> None:
     """Write workflows/api/ again, as the frontend of this ComfyUI queues the bundled workflows."""
     inputs = workflows.FOLDER / "input"
-    with _started(comfyui, inputs, cpu=True) as server, browser.frontend(server.url) as page:
-        contents = {path: workflows.read(path) for path in workflows.bundled()}
-        graphs = {path: browser.convert(page, content) for path, content in contents.items()}
+    with _started(comfyui, inputs, arguments=["--cpu"]) as server, browser.frontend(server.url) as page:
+        graphs = {path: browser.convert(page, workflows.read(path)) for path in workflows.bundled()}
         # All of them could be converted: only now do the earlier ones go.
         shutil.rmtree(workflows.TWINS, ignore_errors=True)
-        for path, content in contents.items():
-            workflows.write_twin(path, content, graphs[path])
+        for path, graph in graphs.items():
+            workflows.write_twin(path, graph)
             print(f"Written: {workflows.TWINS / path.name}")
 
 
@@ -97,13 +94,11 @@ def _run(server: ComfyServer, name: str, graph: workflows.Graph, layout: workflo
     object_info = server.client.object_info()
     with Status(f"Running {name}") as status:
         try:
-            result = server.client.run(graph, layout, RunProgress(graph, object_info, status), timeout=24 * 3600)
+            progress = RunProgress(graph, object_info, status)
+            metadata = {"workflow": layout} if layout else {}
+            result = server.client.run(graph, progress, timeout=24 * 3600, **metadata)
         except ServerGone as error:
             raise server.problem(f"{error}.") from error
-    _report(server, result)
-
-
-def _report(server: ComfyServer, result: Result) -> None:
     entries = [entry for entry in result.entries() if entry.get("type") == "output"]
     files = [server.output / entry.get("subfolder", "") / entry["filename"] for entry in entries]
     if not files:

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -49,9 +50,6 @@ GIGABYTES = 9 if sys.platform.startswith("linux") else 4  # torch for Linux brin
 _PYTHON = f"py{sys.version_info[0]}{sys.version_info[1]}"
 
 # What pip says, and what that means for the person. The first that matches is told.
-_OFFLINE = (
-    r"Retrying \(|NewConnectionError|Max retries|name resolution|getaddrinfo|Timeout|ProxyError|SSLError|IncompleteRead"
-)
 _EXPLANATIONS = {
     r"No space left on device|Errno 28|not enough space on the disk|Permission denied|Access is denied": (
         f"The disk is full, or not yours to write to. Make room, or set {VARIABLE} to a folder of your own elsewhere."
@@ -59,7 +57,7 @@ _EXPLANATIONS = {
     r"DO NOT MATCH THE HASHES": (
         "What was downloaded is not what was expected. Try again; if it stays so, do not trust the package index."
     ),
-    _OFFLINE: (
+    r"Retrying \(|Max retries|timed out|IncompleteRead": (
         "The package index could not be reached. Check the network connection (and the proxy and PIP_INDEX_URL, if "
         "you use them), then start again: what pip has downloaded is kept."
     ),
@@ -86,9 +84,7 @@ def check_comfyui(path: Path) -> Path:
     for folder in (path, path / "ComfyUI"):
         if (folder / "main.py").is_file() and (folder / "comfy" / "cli_args.py").is_file():
             file = folder / "comfyui_version.py"
-            text = file.read_text("utf-8", "replace") if file.is_file() else ""
-            found = re.search(r"""__version__ = ["']([^"']+)""", text)
-            if problem := complaint(found and found[1]):
+            if problem := complaint(runpy.run_path(str(file))["__version__"] if file.is_file() else None):
                 raise Problem(f"--comfyui / COMFYUI_PATH: {problem} ({folder})")
             return folder
     raise Problem(

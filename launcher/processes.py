@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -90,11 +90,10 @@ def stop_all() -> None:
         stop(_children[-1], grace=20.0)
 
 
-def wait(process: subprocess.Popen, on_wait: Callable[[], None] = lambda: None) -> int:
+def wait(process: subprocess.Popen) -> int:
     """Wait for a spawned process in a way that Ctrl-C can interrupt on Windows too, and end it; its exit code."""
     try:
         while process.poll() is None:
-            on_wait()
             time.sleep(0.1)
     finally:
         stop(process)

@@ -30,19 +30,13 @@ class ComfyServer:
     """
 
     def __init__(
-        self,
-        comfyui: Path,
-        base: Path,
-        cpu: bool = False,
-        output: Path | None = None,
-        port: int = 0,
-        arguments: Sequence[str] = (),
+        self, comfyui: Path, base: Path, output: Path | None = None, port: int = 0, arguments: Sequence[str] = ()
     ) -> None:
         port = port or free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.client = ComfyClient(self.url)
         self.base, self.output, self.log_path = base, output or base / "output", base / "server.log"
-        self._comfyui, self._arguments = comfyui, ["--port", str(port), *(["--cpu"] if cpu else []), *arguments]
+        self._comfyui, self._arguments = comfyui, ["--port", str(port), *arguments]
         self._process: subprocess.Popen | None = None
 
     @property
@@ -104,9 +98,8 @@ def use_cpu(device: str) -> bool:
     driver = any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
     if sys.platform != "win32" and not driver:
         return True
-    code = "import torch; print(torch.cuda.is_available())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    return done.stdout.strip() != "True"
+    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode != 0
 
 
 def free_port() -> int:

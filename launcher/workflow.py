@@ -7,7 +7,6 @@ ComfyUI saves a workflow as a *graph* (nodes with positions, links, a bare list 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
@@ -138,12 +137,11 @@ def upstream(graph: Graph, *ends: str) -> Graph:
     return needed
 
 
-def write_twin(path: Path, workflow: Workflow, graph: Graph) -> None:
+def write_twin(path: Path, graph: Graph) -> None:
     """Keep the API format of the bundled workflow `path`, marked with what it was made from."""
-    marked = copy.deepcopy(graph)
-    next(iter(marked.values()))["_meta"]["made_from"] = _digest(workflow)
+    next(iter(graph.values()))["_meta"]["made_from"] = _digest(read(path))
     TWINS.mkdir(exist_ok=True)
-    (TWINS / path.name).write_text(json.dumps(marked, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
+    (TWINS / path.name).write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
 
 
 def _digest(workflow: Workflow) -> str:

@@ -134,7 +134,7 @@ def _launch(comfy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     def launch(*arguments: str) -> ComfyHarness:
         base = tmp_path_factory.mktemp("comfyui")
-        server = ComfyServer(comfy_path, base, cpu=True, arguments=arguments)
+        server = ComfyServer(comfy_path, base, arguments=["--cpu", *arguments])
         server.client = ThreadedClient(server.url)
         server.start()
         return ComfyHarness(server)

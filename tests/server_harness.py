@@ -103,8 +103,9 @@ class ComfyHarness:
     def run(self, graph: Graph, workflow: dict[str, Any] | None = None, timeout: float = 600.0) -> Outputs:
         """Run a graph that must succeed."""
         events: list[tuple[str, dict[str, Any]]] = []
+        metadata = {"workflow": workflow} if workflow else {}
         try:
-            result = self.client.run(graph, workflow, lambda kind, data: events.append((kind, data)), timeout)
+            result = self.client.run(graph, lambda kind, data: events.append((kind, data)), timeout, **metadata)
         except ExecutionFailed as error:
             raise AssertionError(f"{error}\n{error.traceback}\n--- server log ---\n{self.log()}") from error
         except (PromptRefused, ServerGone) as error:

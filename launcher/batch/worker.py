@@ -178,7 +178,7 @@ def _server() -> ComfyServer:
         )
     settings = json.loads(os.environ[INSTALLATION])
     comfyui, base = Path(settings["comfyui"]), Path(tempfile.mkdtemp(prefix="server-", dir=settings["folder"]))
-    server = ComfyServer(comfyui, base, cpu=settings["cpu"])
+    server = ComfyServer(comfyui, base, arguments=["--cpu"] if settings["cpu"] else [])
     # The kernel ends it with this process where it can; elsewhere this does, unless we are killed.
     atexit.register(server.stop)
     server.start()
