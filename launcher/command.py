@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from . import browser, processes, workflow
 from .batch.jobs import read_jobs
@@ -119,19 +119,15 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(prog="run.py", description=about)
     commands = parser.add_subparsers(dest="command", required=True, metavar="demo | batch | test | bench | twins")
     where = f"the ComfyUI installed there (default: COMFYUI_PATH), or our own of version {', '.join(SOURCES)}"
-
-    def command(name: str, what: str, **settings: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=what, **settings)
-        installed = os.environ.get("COMFYUI_PATH") or None
-        added.add_argument("--comfyui", metavar="PATH|VERSION", default=installed, help=where)
-        return added
-
-    demo = command("demo", "make a zoom video")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--comfyui", metavar="PATH|VERSION", default=os.environ.get("COMFYUI_PATH") or None, help=where)
+    command = partial(commands.add_parser, parents=[common])
+    demo = command("demo", help="make a zoom video")
     about = "--workflow and --seed are for jobs that name none. By default workers without a job render parts of films."
-    batch = command("batch", "run many jobs, on one machine or many: docs/batch.md", epilog=about)
-    command("test", "run the tests; other arguments go to pytest")
-    command("bench", "run a benchmark by name, with its arguments", add_help=False)
-    command("twins", "write workflows/api/ again, after changing workflows/*.json")
+    batch = command("batch", help="run many jobs, on one machine or many: docs/batch.md", epilog=about)
+    command("test", help="run the tests; other arguments go to pytest")
+    command("bench", help="run a benchmark by name, with its arguments", add_help=False)
+    command("twins", help="write workflows/api/ again, after changing workflows/*.json")
     for add, output in ((demo.add_argument, PACK / "output"), (batch.add_argument, PACK / "output" / "batch")):
         known = "a bundled workflow, or a file of either format (default: %(default)s)"
         add("--workflow", metavar="NAME|FILE", default=workflow.DEFAULT, help=known)

@@ -79,7 +79,8 @@ def _started(comfyui: Path, inputs: Path, **options: Any) -> Iterator[ComfyServe
         # A person may have set it otherwise there.
         write_whole(settings, _SETTINGS | read_json(settings))
         pack = base / "custom_nodes" / _TEMPLATE_PACK
-        (pack / "workflows").mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(pack, ignore_errors=True)
+        (pack / "workflows").mkdir(parents=True)
         (pack / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n", "utf-8")
         server = ComfyServer(comfyui, base, **options)
         with Status("Starting ComfyUI") as status:
@@ -115,10 +116,8 @@ def _serve(server: ComfyServer, name: str, layout: workflows.Workflow) -> None:
     """Print an address that opens the workflow, and wait."""
     # The address may only name a template with plain characters.
     template = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
-    folder = server.base / "custom_nodes" / _TEMPLATE_PACK / "workflows"
-    for old in folder.glob("*.json"):
-        old.unlink()
-    (folder / f"{template}.json").write_text(json.dumps(layout), "utf-8")
+    file = server.base / "custom_nodes" / _TEMPLATE_PACK / "workflows" / f"{template}.json"
+    file.write_text(json.dumps(layout), "utf-8")
     print("ComfyUI is running. Open this address, and press Run there:")
     print(f"    {server.url}/?template={template}&source={_TEMPLATE_PACK}")
     print(f"What it saves goes to {server.output}. Ctrl-C stops it.")

@@ -63,20 +63,16 @@ class RunProgress:
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "execution_cached":
             self._done.update(data.get("nodes") or [])
-        elif kind == "executing":
+        elif kind in ("executing", "execution_success"):
             self._done.add(self._current)
-            self._current = str(data.get("display_node") or data["node"])
+            self._current = str(data.get("display_node") or data.get("node") or "")
             self._done.discard(self._current)
             self._show()
         elif kind == "progress" and data.get("max"):
             self._show(data["value"] / data["max"], f"{data['value']:g} of {data['max']:g}")
-        elif kind == "execution_success":
-            self._done.update(self._titles)
-            self._current = ""
-            self._show(topic="end")
 
-    def _show(self, fraction: float = 0.0, steps: str = "", topic: str = "") -> None:
+    def _show(self, fraction: float = 0.0, steps: str = "") -> None:
         # What stands in for another node while it runs is not counted.
         done, count = len(self._done & self._titles.keys()), len(self._titles)
         text = f"{bar((done + fraction) / max(1, count))} {done}/{count} nodes"
-        self._status.show(f"{text}  {self._titles.get(self._current, '')}  {steps}", topic or f"node {self._current}")
+        self._status.show(f"{text}  {self._titles.get(self._current, '')}  {steps}", topic=f"node {self._current}")
