@@ -26,9 +26,9 @@ class Status:
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self._title, self._stream = title, stream or sys.stdout
         self._started, self._told = time.monotonic(), set()
-        # A bar without a total is empty: here it fills the line up to the time.
-        options = {"bar_format": "{desc}{bar}{elapsed}", "dynamic_ncols": True, "disable": not self._stream.isatty()}
-        self._line = tqdm(file=self._stream, **options)
+        # A bar without a total is empty, and has what does not fit on the line cut off.
+        options = {"bar_format": "{elapsed} {desc}{bar}", "dynamic_ncols": True, "disable": not self._stream.isatty()}
+        self._line = tqdm(desc=title, file=self._stream, **options)
         self.show(topic=title)
 
     def show(self, detail: str = "", topic: str = "") -> None:
@@ -44,6 +44,7 @@ class Status:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
+            self._line.bar_format = "{desc}{bar}"
             self.show(f"done ({tqdm.format_interval(time.monotonic() - self._started)})", topic="done")
         self._line.close()
 
