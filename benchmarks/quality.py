@@ -10,8 +10,8 @@ Stacks of captions of drawn worlds that nobody trained on, every option with the
     misfit     rms difference between level i+1 one level down and the inset of level i, 0..255
 All but misfit are of the levels as shown, fused and rendered. +-: the standard deviation over groups of stacks.
 Options: --worlds N (stacks), --first N (the first world), --levels N, --steps N, --zoom Z, --photographs,
---only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn), --prompts FILE (one zoom of twelve levels with
-many seeds, in place of the worlds' captions).
+--finish (the second stage, at 256 x 256), --only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn),
+--prompts FILE (one zoom of twelve levels with many seeds, in place of the worlds' captions).
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ from pathlib import Path
 from in_process import ROOT  # isort: skip  (makes ComfyUI importable)
 import torch
 from comfy.utils import set_progress_bar_enabled
+from comfy_extras.nodes_sdupscale import SD_4XUpscale_Conditioning
+from measure import border_step as sharpness_step
+from safetensors.torch import load_file
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
-from zoom_stack_pack.demo_model.judge import Judge, Worlds, kept_out_worlds, octaves
+from zoom_stack_pack.demo_model.judge import WORLD_SEED, Judge, Worlds, frechet, kept_out_worlds, octaves
+from zoom_stack_pack.demo_model.upscaler import WEIGHTS, Compact, shrink
+from zoom_stack_pack.demo_model.world import draw, draw_stack
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
 from zoom_stack_pack.nodes.prompts import ZoomPromptList
 from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
@@ -39,12 +44,13 @@ from zoom_stack_pack.zoom_core.seams import fuse
 sys.path.append(str(ROOT))
 
 CFG, SAMPLER = 2.5, "dpmpp_2m"  # the templates'
+DEFAULT = "border (the default)"
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}
 OPTIONS = {
     "levels on their own": {"blending": "none", "shared_noise": False},
     "the paper's mean": PAPER,
-    "border (the default)": {},
+    DEFAULT: {},
     "border, one restart": {"restarts": 1},
     "border, euler, cfg 4": {"sampler_name": "euler", "cfg": 4.0},
     "border, cfg throughout": WHOLE,
@@ -53,7 +59,7 @@ OPTIONS = {
     "iterative update": {"update": "iterative"},
     "independent noise": {"shared_noise": False},
 }
-SHOWN = ("levels on their own", "the paper's mean", "border (the default)")
+SHOWN = ("levels on their own", "the paper's mean", DEFAULT)
 
 
 def sample(demo, conds, seed: int, steps: int, **changed) -> tuple[torch.Tensor, object]:
@@ -167,6 +173,85 @@ def photographs(demo, conds, seeds: range, steps: int) -> None:
             print(f"| {level} | {method} | {spread(values)} |", flush=True)
 
 
+def enlarged(levels: torch.Tensor) -> torch.Tensor:
+    """Levels [N, 3, 64, 64] -> [N, 3, 256, 256] by the demo model's upscaler."""
+    upscaler = Compact().eval()
+    upscaler.load_state_dict(load_file(WEIGHTS))
+    return upscaler(levels).clamp(0, 1)
+
+
+def finished(second, vae, conds, pictures: torch.Tensor, seed: int, **changed) -> tuple[torch.Tensor, object]:
+    """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node with the second stage, as the templates have it.
+
+    pictures: the enlarged levels [N, 3, H, W].
+    """
+    positive, negative, levels = conds
+    images = pictures.movedim(1, -1)
+    shown = [SD_4XUpscale_Conditioning.execute(images, *pair, 4.0, 0.0).args for pair in zip(positive, negative)]
+    given = dict(
+        model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name=SAMPLER, scheduler="simple",
+        denoise=0.7, vae=vae,
+    )  # fmt: skip
+    given.update(changed)
+    latent, resolved = MultiScaleJointKSampler.execute(
+        positive=[conditioning for conditioning, _, _ in shown],
+        negative=[conditioning for _, conditioning, _ in shown],
+        latent_image=[{"samples": vae.encode(images)}],
+        **{name: [value] for name, value in given.items()},
+    ).args
+    return vae.decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
+
+
+def parts(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, 256, 256] cut into sixteen each: [16 N, 3, 64, 64]."""
+    cut = pictures.unfold(2, 64, 64).unfold(3, 64, 64)
+    return cut.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+
+
+def second_stage(demo, conds, first: int, sampled: list[torch.Tensor], worlds: Worlds, judge: Judge, sheet) -> None:
+    """A table of levels at 256 x 256, enlarged only and finished, beside drawn ones.
+
+    FD of parts: of sixteenths of 64 x 64, to other drawn pictures' of 256 x 256. Square: by how many bits the finest
+    detail's energy is higher just inside an inset's border than just outside, in the mean.
+    """
+    n, second = worlds.levels, load.load_finish()
+    if n != 12:
+        raise SystemExit("--finish needs all twelve levels.")
+    drawn = [torch.from_numpy(draw_stack(WORLD_SEED + 7 * (first + i), n, 4.0, 256)) for i in range(len(sampled))]
+    others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
+    others = judge.features(parts(torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)))
+    reference = judge.reference(worlds.kinds, 2)
+    large, small = [], []
+    for i, (cond, stack) in enumerate(zip(conds, sampled)):
+        pictures = enlarged(stack)
+        levels, geometry = finished(second, demo[2], cond, pictures, 1000 + first + i)
+        small.append(shown(pictures, geometry, {}))
+        large.append(shown(levels, geometry, {}))
+    print("\n| 256 x 256 | kinds % | FD | FD of parts | octaves 1 to 4, % | seam | coarse | square, bits |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    aim = octaves(torch.cat(drawn), 4)
+    for name, found in (("drawn", drawn), ("enlarged", small), ("finished", large)):
+        pictures = torch.cat(found)
+        through = torch.cat([shrink(stack) for stack in found])
+        energies = " ".join(f"{100 * ours / true:.0f}" for ours, true in zip(octaves(pictures, 4), aim))
+        steps = []
+        for block in (1, 16):
+            across, beside = zip(*(border_step(stack, geometry, block) for stack in found))
+            steps.append(sum(across) / sum(beside))
+        square = statistics.mean(
+            sharpness_step(level.mean(0).numpy(), 96, 160) for stack in found for level in stack[:-1]
+        )
+        print(
+            f"| {name} | {100 * judge.recognised(through, worlds.kinds):.0f} | {judge.frechet(through, reference):.2f} "
+            f"| {frechet(judge.features(parts(pictures)), others):.2f} | {energies} | {steps[0]:.2f} | {steps[1]:.2f} "
+            f"| {square:.1f} |",
+            flush=True,
+        )
+    if sheet:
+        rows = [torch.cat(list(stack), -1) for each in zip(small[:3], large[:3], drawn[:3]) for stack in each]
+        save_image(torch.cat(rows, -2)[None].clamp(0, 1), sheet.with_stem(sheet.stem + "-finish"))
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,6 +263,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=Path, help="prompts of these kinds, one a line, for all stacks")
     parser.add_argument("--only", nargs="*", help="these options only")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of three stacks here")
+    parser.add_argument("--finish", action="store_true", help="the second stage, too")
     parser.add_argument("--photographs", action="store_true", help="how closely photographs are kept, too")
     args = parser.parse_args()
     set_progress_bar_enabled(False)
@@ -199,14 +285,14 @@ def main() -> None:
     for name, option in OPTIONS.items():
         if args.only and name not in args.only:
             continue
-        stacks, misfits = [], []
-        for i, cond in enumerate(conds):
-            levels, _ = sample(demo, cond, 1000 + args.first + i, args.steps, **option)
-            misfits.append(misfit(levels, geometry))
-            stacks.append(shown(levels, geometry, option))
+        sampled = [sample(demo, cond, 1000 + args.first + i, args.steps, **option)[0] for i, cond in enumerate(conds)]
+        misfits = [misfit(levels, geometry) for levels in sampled]
+        stacks = [shown(levels, geometry, option) for levels in sampled]
         table(name, stacks, geometry, worlds, judge, reference, misfits)
         if name in SHOWN:
             sheet[name] = stacks[:3]
+        if args.finish and name == DEFAULT:
+            second_stage(demo, conds, args.first, sampled, worlds, judge, args.sheet)
     if args.sheet:
         rows = [torch.cat(list(stack), -1) for each in zip(*sheet.values(), drawn) for stack in each]
         save_image(interpolate(torch.cat(rows, -2)[None], scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)

@@ -6,6 +6,7 @@ the text model are put together here, in the order of `comfy.sd.load_state_dict_
 
 from pathlib import Path
 
+import comfy.conds
 import comfy.latent_formats
 import comfy.model_management
 import comfy.model_patcher
@@ -18,10 +19,12 @@ from comfy import sd1_clip
 from comfy.model_base import BaseModel, ModelType
 
 from . import text
-from .network import UNET, ZoomUNet
+from .network import FINISH, UNET, ZoomUNet
 
 FOLDER = Path(__file__).parent
 WEIGHTS = FOLDER / "zoom_demo.safetensors"
+FINISH_WEIGHTS = FOLDER / "zoom_demo_finish.safetensors"
+STAGES = ("picture", "finish")
 
 
 class PixelLatent(comfy.latent_formats.LatentFormat):
@@ -47,6 +50,31 @@ class DemoConfig(comfy.supported_models_base.BASE):
     def get_model(self, state_dict, prefix="", device=None) -> BaseModel:
         """The network inside core's wrapper for flow models."""
         return BaseModel(self, model_type=ModelType.FLOW, device=device, unet_model=ZoomUNet)
+
+
+class FinishModel(BaseModel):
+    """Core's wrapper for flow models around a network that is shown a picture, as core's x4 upscaler is."""
+
+    def extra_conds(self, **kwargs):
+        """What the network gets beside the noisy picture: core's `concat_image`, a picture in -1..1."""
+        noise, image = kwargs["noise"], kwargs.get("concat_image")
+        if image is None:
+            raise ValueError(
+                "The finishing model needs the pictures that it is to finish: put SD_4XUpscale_Conditioning, with "
+                "the enlarged pictures, before the sampler's positive and negative."
+            )
+        if image.shape[-2:] != noise.shape[-2:]:
+            image = comfy.utils.common_upscale(image, noise.shape[-1], noise.shape[-2], "bilinear", "center")
+        image = comfy.utils.resize_to_batch_size(image.to(kwargs["device"]), len(noise))
+        return super().extra_conds(**kwargs) | {"c_concat": comfy.conds.CONDNoiseShape(image)}
+
+
+class FinishConfig(DemoConfig):
+    """What core wants to know about the network of the second stage."""
+
+    def get_model(self, state_dict, prefix="", device=None) -> BaseModel:
+        """The network inside `FinishModel`."""
+        return FinishModel(self, model_type=ModelType.FLOW, device=device, unet_model=ZoomUNet)
 
 
 class DemoSDTokenizer(sd1_clip.SDTokenizer):
@@ -108,17 +136,14 @@ class DemoClip(sd1_clip.SD1ClipModel):
         )
 
 
-def read_weights(path: Path = WEIGHTS) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The weights of the UNet and of the text encoder, as float32."""
+def _read(path: Path, command: str, networks: dict[str, torch.nn.Module]) -> list[dict[str, torch.Tensor]]:
+    """The weights of each of the networks, as float32; names in the file begin with theirs. `command` trains them."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"The demo model's weights are missing: expected {path}. Install the pack again, "
-            "or train them with `python -m demo_model.train`."
+            f"The demo model's weights are missing: expected {path}. Install the pack again, or train them with "
+            f"`{command}`."
         )
     state = {name: value.float() for name, value in comfy.utils.load_torch_file(str(path), safe_load=True).items()}
-    # On no device: only what they are made of is asked.
-    kind = dict(dtype=torch.float32, device="meta", operations=comfy.ops.disable_weight_init)
-    networks = {"unet": ZoomUNet(**UNET, **kind), "text": text.TextEncoder(text.CONFIG, **kind)}
     expected = {
         f"{part}.{name}": value.shape
         for part, network in networks.items()
@@ -135,15 +160,25 @@ def read_weights(path: Path = WEIGHTS) -> tuple[dict[str, torch.Tensor], dict[st
                 path, name, *shapes, len(wrong), len(expected)
             )
         )
-    return (
-        {name[5:]: value for name, value in state.items() if name.startswith("unet.")},
-        {name[5:]: value for name, value in state.items() if name.startswith("text.")},
-    )
+    return [
+        {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
+        for part in networks
+    ]
 
 
-def load_model(unet: dict[str, torch.Tensor]):
-    """UNet weights -> MODEL."""
-    config = DemoConfig(UNET)
+# On no device: only what the networks are made of is asked.
+_EMPTY = dict(dtype=torch.float32, device="meta", operations=comfy.ops.disable_weight_init)
+
+
+def read_weights(path: Path = WEIGHTS) -> list[dict[str, torch.Tensor]]:
+    """The weights of the UNet and of the text encoder, as float32."""
+    networks = {"unet": ZoomUNet(**UNET, **_EMPTY), "text": text.TextEncoder(text.CONFIG, **_EMPTY)}
+    return _read(path, "python -m demo_model.train", networks)
+
+
+def load_model(unet: dict[str, torch.Tensor], config: comfy.supported_models_base.BASE | None = None):
+    """UNet weights -> MODEL, by default of the first stage."""
+    config = config or DemoConfig(UNET)
     parameters = comfy.utils.calculate_parameters(unet)
     device = comfy.model_management.get_torch_device()
     config.set_inference_dtype(torch.float32, None)
@@ -153,6 +188,12 @@ def load_model(unet: dict[str, torch.Tensor]):
     )
     model.load_model_weights(unet, "", assign=patcher.is_dynamic())
     return patcher
+
+
+def load_finish(path: Path = FINISH_WEIGHTS):
+    """MODEL of the second stage, which finishes pictures that are too soft."""
+    (unet,) = _read(path, "python -m demo_model.finish", {"unet": ZoomUNet(**FINISH, **_EMPTY)})
+    return load_model(unet, FinishConfig(FINISH))
 
 
 def load_clip(weights: dict[str, torch.Tensor], embedding_directory: list[str] | None = None):
@@ -172,7 +213,8 @@ def load_vae():
     return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
 
 
-def load(path: Path = WEIGHTS, embedding_directory: list[str] | None = None):
-    """(MODEL, CLIP, VAE) from a weights file."""
+def load(path: Path = WEIGHTS, embedding_directory: list[str] | None = None, stage: str = STAGES[0]):
+    """(MODEL, CLIP, VAE); path: the weights of the first stage and of the text encoder, which both stages read."""
     unet, encoder = read_weights(path)
-    return load_model(unet), load_clip(encoder, embedding_directory), load_vae()
+    model = load_model(unet) if stage == STAGES[0] else load_finish()
+    return model, load_clip(encoder, embedding_directory), load_vae()

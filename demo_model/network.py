@@ -30,6 +30,9 @@ UNET = dict(
     transformer_depth_middle=1,
     transformer_depth_output=[0, 0, 0, 0, 0],
 )
+# The second stage sees an enlarged picture beside the noisy one. It learns from parts of frames: so it is not told
+# where in the frame a pixel lies, and has no attention, which would meet many more pixels than it learned from.
+FINISH = UNET | dict(in_channels=2 * 3 * FOLD * FOLD, transformer_depth_middle=-1, shown=True)
 
 
 def spread_of(t: torch.Tensor) -> torch.Tensor:
@@ -68,14 +71,14 @@ class Fine(nn.Module):
     """Stages at a half and at the whole resolution after the folded UNet, so that its cells do not show.
 
     They add to the UNet's picture what convolutions over whole pixels make of it, of the noisy picture
-    and of channels that the UNet sends.
+    and of channels that the UNet sends. seen: channels of what it saw.
     """
 
-    def __init__(self, operations, **kind):
+    def __init__(self, operations, seen, **kind):
         super().__init__()
         self.level = operations.Linear(CONTEXT, CONTEXT, **kind)
         self.words = operations.Linear(CONTEXT, CONTEXT, **kind)
-        self.full_in = operations.Conv2d(6, FULL, 3, padding=1, **kind)
+        self.full_in = operations.Conv2d(seen + 3, FULL, 3, padding=1, **kind)
         self.to_half = operations.Conv2d(FULL, HALF, 4, 2, 1, **kind)
         self.from_unet = operations.Conv2d(SENT, HALF, 3, padding=1, **kind)
         self.at_half = nn.ModuleList(FineBlock(HALF, operations, **kind) for _ in range(2))
@@ -87,7 +90,7 @@ class Fine(nn.Module):
     def forward(self, noisy, picture, sent, timesteps, context):
         """What to add to the UNet's `picture` [B, 3, H, W].
 
-        noisy: what the UNet saw [B, 3, H, W], of unit variance; sent: its channels [B, SENT, H / FOLD, W / FOLD];
+        noisy: what the UNet saw [B, seen, H, W], of unit variance; sent: its channels [B, SENT, H / FOLD, W / FOLD];
         timesteps: noise levels [B] in 0..1000; context: the first token [B, CONTEXT].
         """
         level = timestep_embedding(timesteps, CONTEXT).to(context)
@@ -113,9 +116,11 @@ class ZoomUNet(UNetModel):
     ask so small a net to carry the noise through before it learns what a picture is.
     """
 
-    def __init__(self, *args, dtype=None, device=None, operations=None, **kwargs):
+    def __init__(self, *args, shown=False, dtype=None, device=None, operations=None, **kwargs):
+        """shown: whether the input has three channels more, a picture to go by; see FINISH."""
         super().__init__(*args, dtype=dtype, device=device, operations=operations, **kwargs)
-        self.fine = Fine(operations, dtype=dtype, device=device)
+        self.shown = shown
+        self.fine = Fine(operations, 6 if shown else 3, dtype=dtype, device=device)
 
     def forward(self, x, timesteps=None, context=None, y=None, control=None, transformer_options={}, **kwargs):
         """Velocity (noise minus picture) of the noisy pictures x at `timesteps` 0..1000."""
@@ -123,13 +128,19 @@ class ZoomUNet(UNetModel):
         x = F.pad(x, (0, -width % FOLD, 0, -height % FOLD), mode="replicate")
         t = (timesteps / 1000.0).to(x).view(-1, 1, 1, 1)
         spread = spread_of(t)
+        x, shown = x[:, :3], x[:, 3:]
         noisy = x / spread
-        folded = F.pixel_unshuffle(noisy, FOLD)
-        folded = torch.cat([folded, places(folded)], 1)
+        if self.shown:
+            seen = torch.cat([noisy, shown / DATA_STD], 1)
+            folded = F.pixel_unshuffle(seen, FOLD)
+        else:
+            seen = noisy
+            folded = F.pixel_unshuffle(seen, FOLD)
+            folded = torch.cat([folded, places(folded)], 1)
         out = super().forward(folded, timesteps, context, context[:, 0], control, transformer_options, **kwargs)
         coarse, sent = out.split([3 * FOLD * FOLD, SENT], 1)
         picture = F.pixel_shuffle(coarse, FOLD)
-        picture = picture + self.fine(noisy, picture, sent, timesteps, context[:, 0])
+        picture = picture + self.fine(seen, picture, sent, timesteps, context[:, 0])
         keep = (t - (1 - t) * DATA_STD**2) / spread**2
         velocity = keep * x - DATA_STD / spread * picture.to(x)
         return velocity[..., :height, :width]

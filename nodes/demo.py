@@ -6,6 +6,7 @@ import folder_paths
 from comfy_api.v0_0_2 import io
 
 from ..demo_model import load
+from ..demo_model.load import STAGES
 from .types import CATEGORY
 
 # Core's Load Upscale Model then lists the demo model's own x4 upscaler.
@@ -25,20 +26,33 @@ class ZoomDemoModelLoader(io.ComfyNode):
                 "Loads the small model that comes with this pack: no download, no graphics card. It paints pictures of "
                 "64 x 64 pixels from galaxies and planets over coasts, forests and leaves down to cells. Use it to try "
                 "a zoom; for good pictures load a checkpoint of your own. Works with every stock node: size 64 x 64, "
-                "cfg about 3, sampler euler, scheduler simple, 20 steps."
+                "cfg about 3, sampler euler, scheduler simple, 20 steps. Its second stage finishes enlarged pictures "
+                "at 256 x 256."
             ),
             search_aliases=["demo model", "tiny model", "checkpoint", "powers of ten", "zoom model", "pixel model"],
-            inputs=[],
+            inputs=[
+                io.Combo.Input(
+                    "stage",
+                    options=list(STAGES),
+                    default=STAGES[0],
+                    optional=True,
+                    tooltip=(
+                        "picture: the model that paints, at 64 x 64. finish: the one that paints fine detail into "
+                        "those pictures once they are enlarged to 256 x 256. It is shown them by "
+                        "SD_4XUpscale_Conditioning, and samples with cfg 1 and a denoise below 1."
+                    ),
+                ),
+            ],
             outputs=[
-                io.Model.Output("model", tooltip="The diffusion model, for a sampler at 64 x 64 pixels."),
+                io.Model.Output("model", tooltip="The diffusion model, for a sampler."),
                 io.Clip.Output("clip", tooltip="Its text encoder, for Zoom Prompt List or CLIP Text Encode."),
                 io.Vae.Output("vae", tooltip="Turns its latents into images; it works on pixels, so nothing is lost."),
             ],
         )
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(*load.load(embedding_directory=folder_paths.get_folder_paths("embeddings")))
+    def execute(cls, stage: str = STAGES[0]) -> io.NodeOutput:
+        return io.NodeOutput(*load.load(embedding_directory=folder_paths.get_folder_paths("embeddings"), stage=stage))
 
 
 NODES = [ZoomDemoModelLoader]

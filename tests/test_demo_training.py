@@ -142,3 +142,92 @@ def test_a_run_that_is_told_to_end_loses_nothing_and_goes_on(tmp_path, comfy_pat
         assert rate_of(checkpoint) == pytest.approx(min(1, (checkpoint["step"] + 1) / 400))
     with open(log, newline="") as file:
         assert next(csv.reader(file)) == ["step", "minutes", "loss", "rate", "pictures"]
+
+
+def test_the_second_stage_starts_from_the_first_and_ignores_what_it_is_shown(network):
+    import comfy.ops
+
+    from demo_model.finish import from_first_stage
+    from demo_model.load import read_weights
+
+    first = read_weights()[0]
+    net = network.ZoomUNet(
+        **network.FINISH, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
+    )
+    net.load_state_dict(from_first_stage(first, net.state_dict()))
+    x, context = torch.randn(1, 3, 64, 64), torch.randn(1, 32, 128)
+    with torch.no_grad():
+        answers = [
+            net(torch.cat([x, shown], 1), torch.tensor([300.0]), context=context)
+            for shown in (torch.zeros_like(x), torch.randn_like(x))
+        ]
+        assert torch.equal(*answers)
+        # ... and has the other weights: without places and attention the first stage's answer is near.
+        whole = network.ZoomUNet(
+            **network.UNET, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
+        )
+        whole.load_state_dict(first)
+        expected = whole(x, torch.tensor([300.0]), context=context)
+    assert (answers[0] - expected).std() < 0.5 * expected.std()
+
+
+def finish_run(work: Path, comfy_path: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "demo_model.finish", "--work", str(work), "--batch", "2", "--pictures", "120"]
+    command += ["--minutes", "60", "--export", str(work / "weights.safetensors")]
+    environment = os.environ | {"COMFYUI_PATH": str(comfy_path)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_second_stage_is_trained_in_runs_that_go_on(tmp_path, comfy_path, network):
+    from demo_model import finish, load
+
+    folder = tmp_path / "finish"
+    folder.mkdir()
+    pictures = np.stack([finish.draw(3, kind, finish.SIZE) for kind in (4.0, 7.0)]).transpose(0, 3, 1, 2)
+    drawn = np.round(pictures * 255).astype(np.uint8).repeat(finish.SHARD // 2, 0)
+    finish.write_array(folder / "large_0000.npy", drawn)
+    finish.write_array(folder / "shown_0000.npy", np.stack([drawn] * len(finish.SPOILT)))
+    log, steps = folder / "losses.csv", []
+    for lines in (1, 2):
+        process = finish_run(tmp_path, comfy_path)
+        limit = time.monotonic() + 1800
+        while time.monotonic() < limit and process.poll() is None:
+            if log.exists() and len(log.read_text().splitlines()) >= lines:
+                break
+            time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(600) == 0
+        steps.append(torch.load(folder / "checkpoint.pt", weights_only=True)["step"])
+    assert 25 <= steps[0] < steps[1] and steps[1] >= 50
+    # What was written is a second stage, and no longer ignores what it is shown.
+    net = load.load_finish(tmp_path / "weights.safetensors").model.diffusion_model
+    x, context = torch.randn(1, 3, 64, 64), torch.randn(1, 32, 128)
+    with torch.no_grad():
+        answers = [
+            net(torch.cat([x, shown], 1), torch.tensor([300.0]), context=context)
+            for shown in (torch.zeros_like(x), torch.ones_like(x))
+        ]
+    assert not torch.allclose(*answers, atol=1e-4)
+
+
+def test_what_the_second_stage_is_shown_is_spoilt_more_and_more(tmp_path, zoom_stack_pack, monkeypatch):
+    from demo_model import finish
+    from demo_model.evaluate import read_net
+    from demo_model.text import WordTokenizer
+
+    monkeypatch.setattr(finish, "SHARD", 3)
+    finish.draw_shard((str(tmp_path), 0))
+    tokenizer = WordTokenizer.from_pretrained()
+    data = finish.LargePictures(tmp_path, read_net(ROOT / "demo_model" / "zoom_demo.safetensors"), tokenizer)
+    assert data.refresh() == 3 and data.refresh() == 3  # there is no second shard
+    drawn, shown = data.drawn[0].float(), data.shown[0].float()
+    errors = (shown - drawn).square().mean((1, 2, 3, 4))
+    assert 0 < errors[0] < errors[1] < errors[2]
+    kept = (tmp_path / "shown_0000.npy").read_bytes()
+    again = finish.LargePictures(tmp_path, None, tokenizer)  # nothing is painted a second time
+    assert again.refresh() == 3 and (tmp_path / "shown_0000.npy").read_bytes() == kept
+    parts, beside, numbers = again.batch(8, np.random.default_rng(0))
+    assert parts.shape == beside.shape == (8, 3, 64, 64) and set(numbers) <= {0, 1, 2}
+    assert parts.min() >= -1 and parts.max() <= 1
+    # They show the same part of the same picture.
+    assert all((a - b).square().mean() < (a - a.flip(-1)).square().mean() for a, b in zip(parts, beside))

@@ -1,0 +1,264 @@
+"""Train the second stage, which finishes pictures of the first: `python -m demo_model.finish --work DIR`.
+
+The same network, shown an enlarged picture beside the noisy one, at 256 x 256. It starts from the first stage's
+weights and learns from parts of 64 x 64 pixels of drawn pictures. What it is shown is the drawn picture seen
+through pixels four times as wide, painted anew by the first stage from some noise level, and enlarged by the
+upscaler: so it is too smooth now and then, as the first stage's own pictures are, and what is missing has to be
+made up. Pictures are drawn first; a run that was told to end (Ctrl+C, SIGTERM) goes on the next time.
+"""
+
+import argparse
+import csv
+import multiprocessing
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .captions import training_caption
+from .data import look_of, view_of
+from .text import PAD, WordTokenizer, padded
+from .upscaler import WEIGHTS as UPSCALER
+from .upscaler import Compact, shrink
+from .world import draw
+
+SIZE, PART = 256, 64  # sides of a picture and of what a step sees of it
+SHARD = 120
+FIRST_SEED = 500_000_000
+# Ranges of noise levels from which the first stage paints what is shown anew: not at all, a little, a lot, and a lot
+# but for the middle quarter: in a jointly sampled zoom that comes from the next level and is as sharp as can be.
+SPOILT = ((0.0, 0.0), (0.02, 0.3), (0.3, 0.6), (0.4, 0.75))
+SHARES = (0.15, 0.2, 0.15, 0.5)  # of the parts that a step sees
+MIDDLE = np.s_[..., 24:40, 24:40]
+WEIGHTS = Path(__file__).with_name("zoom_demo_finish.safetensors")
+
+
+def finish_view(index: int) -> dict:
+    """The random view number `index`; three in four show what lies inside, as a zoom's levels do."""
+    view = view_of(index, FIRST_SEED)
+    return view | {"only": view["only"] and index % 2 == 0}
+
+
+def draw_shard(job: tuple[str, int]) -> None:
+    """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
+    folder, number = job
+    path = Path(folder) / f"large_{number:04d}.npy"
+    if not path.exists():
+        views = [finish_view(number * SHARD + n) for n in range(SHARD)]
+        drawn = [draw(v["seed"], v["scale"], SIZE, v["center"], v["angle"], v["only"]) for v in views]
+        write_array(path, np.round(np.stack(drawn) * 255).astype(np.uint8).transpose(0, 3, 1, 2))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write beside the file's place and move it there."""
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        np.save(file, array)
+    part.replace(path)
+
+
+def caption(index: int, rng: np.random.Generator) -> str:
+    """A sentence about picture `index`."""
+    return training_caption(look_of(finish_view(index)), rng)
+
+
+def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of the first stage's UNet made to fit the second's (`fresh`), which then ignores what it is shown."""
+    result = {name: value.clone() for name, value in fresh.items()}
+    for name, value in result.items():
+        old = state[name].float()
+        if name == "input_blocks.0.0.weight":
+            noisy = value.shape[1] // 2
+            value.zero_()
+            value[:, :noisy] = old[:, :noisy]  # and not the places
+        elif name == "fine.full_in.weight":
+            value.zero_()
+            value[:, :3], value[:, 6:] = old[:, :3], old[:, 3:]
+        else:
+            value.copy_(old)
+    return result
+
+
+@torch.no_grad()
+def painted_anew(small: torch.Tensor, tokens: torch.Tensor, net, level: torch.Tensor) -> torch.Tensor:
+    """Pictures [B, 3, H, W] in 0..1 as the first stage `net` paints them from noise levels [B], in three steps."""
+    t = level[:, None, None, None]
+    x = small * 2 - 1
+    x = x + t * (torch.randn_like(x) - x)
+    for now, then in ((1.0, 0.6), (0.6, 0.25), (0.25, 0.0)):
+        x = x + t * (then - now) * net(x, level * now, tokens)
+    return (x * 0.5 + 0.5).clamp(0, 1)
+
+
+class LargePictures:
+    """Drawn pictures of a folder and what the net is shown of them, which is made on first use and kept."""
+
+    def __init__(self, folder: Path, net, tokenizer: WordTokenizer):
+        self.folder, self.net, self.tokenizer = folder, net, tokenizer
+        self.upscaler = Compact().eval()
+        self.upscaler.load_state_dict(load_file(UPSCALER))
+        self.drawn: list[torch.Tensor] = []  # of [SHARD, 3, SIZE, SIZE] uint8
+        self.shown: list[torch.Tensor] = []  # of [len(SPOILT), SHARD, 3, SIZE, SIZE] uint8
+
+    def refresh(self) -> int:
+        """Read the next shard if there is one, and those after it that are ready; the number of pictures."""
+        fresh = True
+        while True:
+            number = len(self.drawn)
+            path, kept = (self.folder / f"{name}_{number:04d}.npy" for name in ("large", "shown"))
+            if not path.exists() or not (fresh or kept.exists()):
+                return number * SHARD
+            drawn = torch.from_numpy(np.load(path))
+            if not kept.exists():
+                write_array(kept, self._show(drawn, number).numpy())
+                fresh = False
+            self.shown.append(torch.from_numpy(np.load(kept)))
+            self.drawn.append(drawn)
+
+    @torch.no_grad()
+    def _show(self, drawn: torch.Tensor, number: int) -> torch.Tensor:
+        rng = np.random.default_rng(number)
+        found = []
+        for start in range(0, SHARD, 24):
+            small = shrink(drawn[start : start + 24].float() / 255)
+            texts = [caption(number * SHARD + start + n, rng) for n in range(len(small))]
+            tokens = torch.tensor([padded(self.tokenizer(text)["input_ids"]) for text in texts])
+            inputs = []
+            for lowest, highest in SPOILT:
+                level = torch.from_numpy(rng.uniform(lowest, highest, len(small))).float()
+                inputs.append(painted_anew(small, tokens, self.net, level) if highest else small)
+            inputs[3][MIDDLE] = small[MIDDLE]
+            enlarged = [self.upscaler(x).clamp(0, 1) for x in inputs]
+            found.append((torch.stack(enlarged) * 255).round().to(torch.uint8))
+        return torch.cat(found, 1)
+
+    def batch(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+        """Parts of drawn pictures and of what is shown of them, [count, 3, PART, PART] in -1..1, and their numbers."""
+        pairs, numbers = [], []
+        for _ in range(count):
+            shard, n = (int(rng.integers(stop)) for stop in (len(self.drawn), SHARD))
+            how = int(rng.choice(len(SPOILT), p=SHARES))
+            y, x = (int(start) for start in rng.integers(SIZE - PART + 1, size=2))
+            part = np.s_[:, y : y + PART, x : x + PART]
+            pair = torch.stack([self.drawn[shard][n][part], self.shown[shard][how, n][part]])
+            pairs.append(pair.flip(-1) if rng.random() < 0.5 else pair)
+            numbers.append(shard * SHARD + n)
+        drawn, shown = (torch.stack(pairs).float() / 127.5 - 1).unbind(1)
+        return drawn, shown, numbers
+
+
+def main() -> None:
+    """Draw what is missing, then train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--comfyui")
+    parser.add_argument("--pictures", type=int, default=2880, help="how many to draw")
+    parser.add_argument("--processes", type=int, default=2, help="that draw")
+    parser.add_argument("--minutes", type=float, default=75, help="wall time; the learning rate is planned over it")
+    parser.add_argument("--batch", type=int, default=24, help="parts of pictures a step")
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--average", type=float, default=0.998, help="what a step leaves of the averaged weights")
+    parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
+    parser.add_argument("--export", type=Path, default=WEIGHTS)
+    args = parser.parse_args()
+    folder = args.work / "finish"
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = -(-args.pictures // SHARD)
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        for done, _ in enumerate(pool.imap(draw_shard, [(str(folder), n) for n in range(shards)]), 1):
+            print(f"drawn: {done * SHARD} of {shards * SHARD} pictures", flush=True)
+    train(args, folder)
+
+
+def train(args, folder: Path) -> None:
+    """The training loop; returns when the wall time is used up, or after a signal to end, with all written."""
+    from .evaluate import read_net
+    from .train import error_weights, export, import_comfy, share_of_rate, tokens_of
+
+    import_comfy(args.comfyui)
+    import comfy.ops
+
+    from .network import DATA_STD, FINISH, FOLD, ZoomUNet, spread_of
+
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    asked_to_end = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked_to_end.append(True))
+    torch.manual_seed(0)
+    tokenizer = WordTokenizer.from_pretrained()
+    first = read_net(Path(__file__).with_name("zoom_demo.safetensors"))
+    net = ZoomUNet(**FINISH, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
+    net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
+    checkpoint = folder / "checkpoint.pt"
+    saved = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
+    if saved:
+        net.load_state_dict(saved["average"])
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(args.average**4))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    step, used = 0, 0.0
+    if saved:
+        average.n_averaged += 1  # goes on from the saved average
+        net.load_state_dict(saved["net"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, used = saved["step"], saved["used"]
+    data = LargePictures(folder, first, tokenizer)
+    if not data.refresh():
+        raise SystemExit(f"{folder} has no pictures: run with --pictures N.")
+    frequencies = error_weights(PART, FOLD, args.lattice)
+    rng, generator = np.random.default_rng(step), torch.Generator().manual_seed(step)
+    start = time.monotonic() - used
+    last_save = time.monotonic()
+
+    def save() -> None:
+        part = checkpoint.with_suffix(".part")
+        states = dict(net=net.state_dict(), average=average.module.state_dict(), optimizer=optimizer.state_dict())
+        torch.save(states | dict(step=step, used=time.monotonic() - start), part)
+        part.replace(checkpoint)
+        export({f"unet.{name}": value for name, value in average.module.state_dict().items()}, args.export)
+
+    losses: list[float] = []
+    with open(folder / "losses.csv", "a", newline="") as log_file:
+        log = csv.writer(log_file)
+        while not asked_to_end and (done := (time.monotonic() - start) / (60 * args.minutes)) < 1:
+            optimizer.param_groups[0]["lr"] = rate = args.rate * share_of_rate(step, done)
+            x, shown, numbers = data.batch(args.batch, rng)
+            texts = ["" if rng.random() < 0.1 else caption(number, rng) for number in numbers]
+            tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts])
+            noise = torch.randn(x.shape, generator=generator)
+            # What is shown decides all that high noise leaves open.
+            sigma = torch.sigmoid(-0.5 + 1.2 * torch.randn(len(x), generator=generator)).clamp(min=1e-3)
+            mixed = x + sigma[:, None, None, None] * (noise - x)
+            with torch.no_grad():
+                context, _ = first.text(tokens, tokens != PAD)
+            with torch.autocast("cpu", torch.bfloat16):
+                out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
+            error = (out.float() - (noise - x)) * (spread_of(sigma) / DATA_STD)[:, None, None, None]
+            loss = (torch.fft.fft2(error, norm="ortho").abs().square() * frequencies).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            if step % 4 == 0:
+                average.update_parameters(net)
+            losses.append(loss.item())
+            step += 1
+            if step % 25 == 0:
+                log.writerow((step, f"{done * args.minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}"))
+                log_file.flush()
+                print(f"step {step}  {done * args.minutes:.1f} min  loss {np.mean(losses):.4f}", flush=True)
+                losses.clear()
+                data.refresh()
+            if time.monotonic() - last_save > 240:
+                save()
+                last_save = time.monotonic()
+    save()
+
+
+if __name__ == "__main__":
+    main()
