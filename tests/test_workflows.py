@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from demo_model.judge import octaves
 from launcher import workflow as workflows
 from zoom_core import ZoomLevels, downscale
 from zoom_core.insets import fill_insets
@@ -230,6 +231,20 @@ def test_held_levels_stay_bit_for_bit(name, node, redone, run):
             assert float((after[i] - before[i]).abs().mean()) > 0.02
         else:
             assert float(after[i].std()) > 0.05
+
+
+def test_the_second_stage_finishes_what_the_first_painted(run):
+    """Large levels that show what the small ones do, with detail that enlarging cannot give."""
+    _, result = run("text-to-zoom")
+    small, large = (
+        torch.from_numpy(np.stack(result.images(name))).movedim(-1, 1) for name in ("decoded 0", "decoded 1")
+    )
+    assert small.shape == (12, 3, 64, 64) and large.shape == (12, 3, 256, 256)
+    seen = downscale(large, 64, 64)
+    own, other = ((seen - levels).abs().mean((1, 2, 3)) for levels in (small, small.roll(1, 0)))
+    assert float(own.max()) < 0.1 and bool((own < 0.6 * other).all())
+    plain = torch.nn.functional.interpolate(small, scale_factor=4, mode="bicubic")
+    assert octaves(large, 1)[0] > 4 * octaves(plain, 1)[0]
 
 
 def test_refining_keeps_the_picture(comfy):
