@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from pathlib import Path
 
 import pytest
 
 from launcher.batch.jobs import read_jobs
 from launcher.console import Problem
 
+ROOT = Path(__file__).resolve().parent.parent
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "color": 0}, "_meta": {"title": "Plain"}},
     "2": {"class_type": "EmptyImage", "inputs": {"width": 9, "height": 8}, "_meta": {"title": "Other"}},
@@ -27,6 +30,23 @@ def folder(tmp_path):
 def written(folder, name: str, text: str):
     (folder / name).write_text(text, "utf-8")
     return folder / name
+
+
+@pytest.mark.parametrize("heading, name", [("As CSV:", "jobs.csv"), ("As JSON lines:", "jobs.jsonl")])
+def test_the_documentation_s_lists_are_right(tmp_path, heading, name):
+    """Read from docs/batch.md, they set what they say in the first sampler of the bundled workflow, and no more."""
+    text = (ROOT / "docs" / "batch.md").read_text("utf-8").partition(heading)[2]
+    for prompts in ("coast", "forest"):
+        written(tmp_path, f"{prompts}.txt", "a blue planet\na coast")
+    jobs = read_jobs(written(tmp_path, name, textwrap.dedent(text.strip("\n").partition("\n\n")[0])))
+    assert len(jobs) == 2
+    samplers = [
+        node["inputs"]
+        for node in jobs[1].graph.values()
+        if node["_meta"].get("title") in ("Multi-Scale Joint KSampler", "Finish at 256 x 256")
+    ]
+    found = [(inputs["steps"], inputs["cfg"], inputs["seed"]) for inputs in samplers]
+    assert found == ([(20, 2.5, 7), (8, 1, 7)] if name == "jobs.csv" else [(16, 4.5, 8), (8, 1, 8)])
 
 
 def test_a_folder_of_prompts_is_a_job_a_file(folder):
