@@ -26,12 +26,11 @@ import torch
 from comfy.utils import set_progress_bar_enabled
 from comfy_extras.nodes_sdupscale import SD_4XUpscale_Conditioning
 from measure import border_step as sharpness_step
-from safetensors.torch import load_file
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
 from zoom_stack_pack.demo_model.judge import WORLD_SEED, Judge, Worlds, frechet, kept_out_worlds, octaves
-from zoom_stack_pack.demo_model.upscaler import WEIGHTS, Compact, shrink
+from zoom_stack_pack.demo_model.upscaler import shrink, trained
 from zoom_stack_pack.demo_model.world import draw, draw_stack
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
 from zoom_stack_pack.nodes.prompts import ZoomPromptList
@@ -62,6 +61,15 @@ OPTIONS = {
 SHOWN = ("levels on their own", "the paper's mean", DEFAULT)
 
 
+def run_sampler(positive: list, negative: list, samples: torch.Tensor, given: dict) -> tuple[torch.Tensor, object]:
+    """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node; given: its other inputs, the VAE among them."""
+    lists = {name: [value] for name, value in given.items()}
+    latent, resolved = MultiScaleJointKSampler.execute(
+        positive=positive, negative=negative, latent_image=[{"samples": samples}], **lists
+    ).args
+    return given["vae"].decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
+
+
 def sample(demo, conds, seed: int, steps: int, **changed) -> tuple[torch.Tensor, object]:
     """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node."""
     model, _, vae = demo
@@ -72,12 +80,7 @@ def sample(demo, conds, seed: int, steps: int, **changed) -> tuple[torch.Tensor,
         start_percent=0.0, end_percent=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, vae=vae,
     )  # fmt: skip
     given.update(changed)
-    latent = {"samples": torch.zeros(1, 3, 64, 64)}
-    lists = {name: [value] for name, value in given.items()}
-    latent, resolved = MultiScaleJointKSampler.execute(
-        positive=positive, negative=negative, latent_image=[latent], **lists
-    ).args
-    return vae.decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
+    return run_sampler(positive, negative, torch.zeros(1, 3, 64, 64), given)
 
 
 def border_step(levels: torch.Tensor, geometry, block: int = 1) -> tuple[float, float]:
@@ -118,15 +121,21 @@ def shown(levels: torch.Tensor, geometry, option: dict) -> torch.Tensor:
     return render_image(fuse(levels, geometry, blending), geometry)
 
 
+def energies(stacks: list[torch.Tensor], drawn: torch.Tensor, count: int) -> list[float]:
+    """Energies of `count` octaves in percent of those of the pictures `drawn`."""
+    return [100 * ours / true for ours, true in zip(octaves(torch.cat(stacks), count), octaves(drawn, count))]
+
+
+def step_ratio(stacks: list[torch.Tensor], geometry, block: int) -> float:
+    """Steps across the borders of insets over those beside them; see `border_step`."""
+    across, beside = zip(*(border_step(stack, geometry, block) for stack in stacks))
+    return sum(across) / sum(beside)
+
+
 def row(stacks: list[torch.Tensor], geometry, drawn: torch.Tensor, judge: Judge, kinds: torch.Tensor) -> list[float]:
     """kinds, three octaves, seam and coarse step of some stacks; drawn: the worlds of these captions."""
-    pictures = torch.cat(stacks)
-    energies = [100 * ours / true for ours, true in zip(octaves(pictures, 3), octaves(drawn, 3))]
-    steps = []
-    for block in (1, 4):
-        across, beside = zip(*(border_step(stack, geometry, block) for stack in stacks))
-        steps.append(sum(across) / sum(beside))
-    return [100 * judge.recognised(pictures, kinds), *energies, *steps]
+    steps = [step_ratio(stacks, geometry, block) for block in (1, 4)]
+    return [100 * judge.recognised(torch.cat(stacks), kinds), *energies(stacks, drawn, 3), *steps]
 
 
 def spread(values: list[float]) -> str:
@@ -173,14 +182,7 @@ def photographs(demo, conds, seeds: range, steps: int) -> None:
             print(f"| {level} | {method} | {spread(values)} |", flush=True)
 
 
-def enlarged(levels: torch.Tensor) -> torch.Tensor:
-    """Levels [N, 3, 64, 64] -> [N, 3, 256, 256] by the demo model's upscaler."""
-    upscaler = Compact().eval()
-    upscaler.load_state_dict(load_file(WEIGHTS))
-    return upscaler(levels).clamp(0, 1)
-
-
-def finished(second, vae, conds, pictures: torch.Tensor, seed: int, **changed) -> tuple[torch.Tensor, object]:
+def finished(second, vae, conds, pictures: torch.Tensor, seed: int) -> tuple[torch.Tensor, object]:
     """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node with the second stage, as the templates have it.
 
     pictures: the enlarged levels [N, 3, H, W].
@@ -192,14 +194,8 @@ def finished(second, vae, conds, pictures: torch.Tensor, seed: int, **changed) -
         model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name=SAMPLER, scheduler="simple",
         denoise=0.7, vae=vae,
     )  # fmt: skip
-    given.update(changed)
-    latent, resolved = MultiScaleJointKSampler.execute(
-        positive=[conditioning for conditioning, _, _ in shown],
-        negative=[conditioning for _, conditioning, _ in shown],
-        latent_image=[{"samples": vae.encode(images)}],
-        **{name: [value] for name, value in given.items()},
-    ).args
-    return vae.decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
+    positive, negative, _ = zip(*shown)
+    return run_sampler(list(positive), list(negative), vae.encode(images), given)
 
 
 def parts(pictures: torch.Tensor) -> torch.Tensor:
@@ -221,29 +217,26 @@ def second_stage(demo, conds, first: int, sampled: list[torch.Tensor], worlds: W
     others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
     others = judge.features(parts(torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)))
     reference = judge.reference(worlds.kinds, 2)
+    upscaler = trained()
     large, small = [], []
     for i, (cond, stack) in enumerate(zip(conds, sampled)):
-        pictures = enlarged(stack)
+        pictures = upscaler(stack).clamp(0, 1)
         levels, geometry = finished(second, demo[2], cond, pictures, 1000 + first + i)
         small.append(shown(pictures, geometry, {}))
         large.append(shown(levels, geometry, {}))
     print("\n| 256 x 256 | kinds % | FD | FD of parts | octaves 1 to 4, % | seam | coarse | square, bits |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    aim = octaves(torch.cat(drawn), 4)
     for name, found in (("drawn", drawn), ("enlarged", small), ("finished", large)):
         pictures = torch.cat(found)
         through = torch.cat([shrink(stack) for stack in found])
-        energies = " ".join(f"{100 * ours / true:.0f}" for ours, true in zip(octaves(pictures, 4), aim))
-        steps = []
-        for block in (1, 16):
-            across, beside = zip(*(border_step(stack, geometry, block) for stack in found))
-            steps.append(sum(across) / sum(beside))
+        percent = " ".join(f"{energy:.0f}" for energy in energies(found, torch.cat(drawn), 4))
+        seam, coarse = (step_ratio(found, geometry, block) for block in (1, 16))
         square = statistics.mean(
             sharpness_step(level.mean(0).numpy(), 96, 160) for stack in found for level in stack[:-1]
         )
         print(
             f"| {name} | {100 * judge.recognised(through, worlds.kinds):.0f} | {judge.frechet(through, reference):.2f} "
-            f"| {frechet(judge.features(parts(pictures)), others):.2f} | {energies} | {steps[0]:.2f} | {steps[1]:.2f} "
+            f"| {frechet(judge.features(parts(pictures)), others):.2f} | {percent} | {seam:.2f} | {coarse:.2f} "
             f"| {square:.1f} |",
             flush=True,
         )

@@ -10,20 +10,15 @@ made up. Pictures are drawn first; a run that was told to end (Ctrl+C, SIGTERM) 
 import argparse
 import csv
 import multiprocessing
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .captions import training_caption
 from .data import look_of, view_of
 from .text import PAD, WordTokenizer, padded
-from .upscaler import WEIGHTS as UPSCALER
-from .upscaler import Compact, shrink
+from .upscaler import painted_anew, shrink, trained
 from .world import draw
 
 SIZE, PART = 256, 64  # sides of a picture and of what a step sees of it
@@ -32,6 +27,7 @@ FIRST_SEED = 500_000_000
 # Ranges of noise levels from which the first stage paints what is shown anew: not at all, a little, a lot, and a lot
 # but for the middle quarter: in a jointly sampled zoom that comes from the next level and is as sharp as can be.
 SPOILT = ((0.0, 0.0), (0.02, 0.3), (0.3, 0.6), (0.4, 0.75))
+SHARES_OF_LEVEL = (1, 0.6, 0.25, 0)  # over which it is painted
 SHARES = (0.15, 0.2, 0.15, 0.5)  # of the parts that a step sees
 MIDDLE = np.s_[..., 24:40, 24:40]
 WEIGHTS = Path(__file__).with_name("zoom_demo_finish.safetensors")
@@ -83,24 +79,12 @@ def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tens
     return result
 
 
-@torch.no_grad()
-def painted_anew(small: torch.Tensor, tokens: torch.Tensor, net, level: torch.Tensor) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in 0..1 as the first stage `net` paints them from noise levels [B], in three steps."""
-    t = level[:, None, None, None]
-    x = small * 2 - 1
-    x = x + t * (torch.randn_like(x) - x)
-    for now, then in ((1.0, 0.6), (0.6, 0.25), (0.25, 0.0)):
-        x = x + t * (then - now) * net(x, level * now, tokens)
-    return (x * 0.5 + 0.5).clamp(0, 1)
-
-
 class LargePictures:
     """Drawn pictures of a folder and what the net is shown of them, which is made on first use and kept."""
 
     def __init__(self, folder: Path, net, tokenizer: WordTokenizer):
         self.folder, self.net, self.tokenizer = folder, net, tokenizer
-        self.upscaler = Compact().eval()
-        self.upscaler.load_state_dict(load_file(UPSCALER))
+        self.upscaler = trained()
         self.drawn: list[torch.Tensor] = []  # of [SHARD, 3, SIZE, SIZE] uint8
         self.shown: list[torch.Tensor] = []  # of [len(SPOILT), SHARD, 3, SIZE, SIZE] uint8
 
@@ -121,7 +105,7 @@ class LargePictures:
 
     @torch.no_grad()
     def _show(self, drawn: torch.Tensor, number: int) -> torch.Tensor:
-        rng = np.random.default_rng(number)
+        rng, generator = np.random.default_rng(number), torch.Generator().manual_seed(number)
         found = []
         for start in range(0, SHARD, 24):
             small = shrink(drawn[start : start + 24].float() / 255)
@@ -130,7 +114,8 @@ class LargePictures:
             inputs = []
             for lowest, highest in SPOILT:
                 level = torch.from_numpy(rng.uniform(lowest, highest, len(small))).float()
-                inputs.append(painted_anew(small, tokens, self.net, level) if highest else small)
+                spoilt = painted_anew(small, self.net, tokens, level, SHARES_OF_LEVEL, generator) if highest else small
+                inputs.append(spoilt)
             inputs[3][MIDDLE] = small[MIDDLE]
             enlarged = [self.upscaler(x).clamp(0, 1) for x in inputs]
             found.append((torch.stack(enlarged) * 255).round().to(torch.uint8))
@@ -178,55 +163,34 @@ def main() -> None:
 def train(args, folder: Path) -> None:
     """The training loop; returns when the wall time is used up, or after a signal to end, with all written."""
     from .evaluate import read_net
-    from .train import error_weights, export, import_comfy, share_of_rate, tokens_of
+    from .train import Run, error_weights, flow_error, import_comfy, tokens_of, told_to_end
 
     import_comfy(args.comfyui)
     import comfy.ops
 
-    from .network import DATA_STD, FINISH, FOLD, ZoomUNet, spread_of
+    from .network import FINISH, FOLD, ZoomUNet
 
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    asked_to_end = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_end.append(True))
-    torch.manual_seed(0)
+    asked_to_end = told_to_end()
     tokenizer = WordTokenizer.from_pretrained()
     first = read_net(Path(__file__).with_name("zoom_demo.safetensors"))
     net = ZoomUNet(**FINISH, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
-    net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
-    checkpoint = folder / "checkpoint.pt"
-    saved = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
-    if saved:
-        net.load_state_dict(saved["average"])
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(args.average**4))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    step, used = 0, 0.0
-    if saved:
-        average.n_averaged += 1  # goes on from the saved average
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step, used = saved["step"], saved["used"]
+
+    def prepare() -> None:
+        net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
+
+    run = Run(net, args, folder / "checkpoint.pt", prepare, prefix="unet.")
     data = LargePictures(folder, first, tokenizer)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures: run with --pictures N.")
     frequencies = error_weights(PART, FOLD, args.lattice)
-    rng, generator = np.random.default_rng(step), torch.Generator().manual_seed(step)
-    start = time.monotonic() - used
-    last_save = time.monotonic()
-
-    def save() -> None:
-        part = checkpoint.with_suffix(".part")
-        states = dict(net=net.state_dict(), average=average.module.state_dict(), optimizer=optimizer.state_dict())
-        torch.save(states | dict(step=step, used=time.monotonic() - start), part)
-        part.replace(checkpoint)
-        export({f"unet.{name}": value for name, value in average.module.state_dict().items()}, args.export)
-
+    rng, generator = np.random.default_rng(run.step), torch.Generator().manual_seed(run.step)
     losses: list[float] = []
     with open(folder / "losses.csv", "a", newline="") as log_file:
         log = csv.writer(log_file)
-        while not asked_to_end and (done := (time.monotonic() - start) / (60 * args.minutes)) < 1:
-            optimizer.param_groups[0]["lr"] = rate = args.rate * share_of_rate(step, done)
+        while not asked_to_end and run.done < 1:
+            minutes = run.used / 60
             x, shown, numbers = data.batch(args.batch, rng)
             texts = ["" if rng.random() < 0.1 else caption(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts])
@@ -238,26 +202,16 @@ def train(args, folder: Path) -> None:
                 context, _ = first.text(tokens, tokens != PAD)
             with torch.autocast("cpu", torch.bfloat16):
                 out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
-            error = (out.float() - (noise - x)) * (spread_of(sigma) / DATA_STD)[:, None, None, None]
-            loss = (torch.fft.fft2(error, norm="ortho").abs().square() * frequencies).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            if step % 4 == 0:
-                average.update_parameters(net)
+            loss = flow_error(out, x, noise, sigma, frequencies)
+            rate = run.learn(loss)
             losses.append(loss.item())
-            step += 1
-            if step % 25 == 0:
-                log.writerow((step, f"{done * args.minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}"))
+            if run.step % 25 == 0:
+                log.writerow((run.step, f"{minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}"))
                 log_file.flush()
-                print(f"step {step}  {done * args.minutes:.1f} min  loss {np.mean(losses):.4f}", flush=True)
+                print(f"step {run.step}  {minutes:.1f} min  loss {np.mean(losses):.4f}", flush=True)
                 losses.clear()
                 data.refresh()
-            if time.monotonic() - last_save > 240:
-                save()
-                last_save = time.monotonic()
-    save()
+    run.save()
 
 
 if __name__ == "__main__":

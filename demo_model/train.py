@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -213,6 +214,100 @@ def export(state: dict[str, torch.Tensor], path: Path) -> None:
     part.replace(path)
 
 
+def told_to_end() -> list:
+    """A list that is empty until SIGTERM or SIGINT comes, from now on."""
+    told: list[bool] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.append(True))
+    return told
+
+
+def flow_error(out: torch.Tensor, x: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, frequencies):
+    """The mean square error of velocities `out` at noise levels sigma [B], weighted by frequency (`error_weights`)."""
+    from .network import DATA_STD, spread_of
+
+    # Every noise level counts alike: the error in units of what the UNet has to add.
+    weight = (spread_of(sigma) / DATA_STD)[:, None, None, None]
+    error = (out.float() - (noise - x).to(out.device)) * weight.to(out.device)
+    return (torch.fft.fft2(error, norm="ortho").abs().square() * frequencies).mean()
+
+
+class Run:
+    """A training that goes on from the checkpoint `path`, or where there is none from what `prepare` puts into `net`.
+
+    args: its minutes, rate, average and export. prefix: of the names of weights that are exported.
+    """
+
+    def __init__(self, net: torch.nn.Module, args, path: Path, prepare: Callable[[], object], prefix: str = ""):
+        self.net, self.path, self._args, self._prefix = net, path, args, prefix
+        device = next(net.parameters()).device
+        saved = torch.load(path, map_location=device, weights_only=True) if path.exists() else None
+        if saved:
+            net.load_state_dict(saved["average"])
+        else:
+            prepare()
+        # Every fourth step is enough for an average this long.
+        self._averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(args.average**4))
+        self._averaged.eval()
+        self._optimizer = torch.optim.AdamW(
+            net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
+        self.step, used = 0, 0.0
+        if saved:
+            self._averaged.n_averaged += 1  # goes on from the saved average instead of copying the net once more
+            net.load_state_dict(saved["net"])
+            self._optimizer.load_state_dict(saved["optimizer"])
+            self.step, used = saved["step"], saved["used"]
+            print(f"going on at step {self.step}, {used / 60:.1f} minutes used", flush=True)
+        self._last_save = time.monotonic()
+        self._start = self._last_save - used
+        for group in self._optimizer.param_groups:
+            # A checkpoint holds the rate that it had come to.
+            group["initial_lr"] = args.rate
+        self._rates = LambdaLR(self._optimizer, lambda at: share_of_rate(at, self.done), last_epoch=self.step - 1)
+
+    @property
+    def average(self) -> torch.nn.Module:
+        """The net with averaged weights."""
+        return self._averaged.module
+
+    @property
+    def used(self) -> float:
+        """Seconds of wall time, with those of earlier runs."""
+        return time.monotonic() - self._start
+
+    @property
+    def done(self) -> float:
+        """The part of the time that is over."""
+        return self.used / (60 * self._args.minutes)
+
+    def learn(self, loss: torch.Tensor) -> float:
+        """Take a step; the rate that it took. A checkpoint is written every four minutes."""
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self._optimizer.step()
+        (rate,) = self._rates.get_last_lr()
+        self._rates.step()
+        if self.step % 4 == 0:
+            self._averaged.update_parameters(self.net)
+        self.step += 1
+        if time.monotonic() - self._last_save > 240:
+            self.save()
+            self._last_save = time.monotonic()
+        return rate
+
+    def save(self) -> None:
+        """Write the checkpoint beside its place and move it there; export the averaged weights."""
+        part = self.path.with_suffix(".part")
+        average = self.average.state_dict()
+        states = {"net": self.net.state_dict(), "average": average, "optimizer": self._optimizer.state_dict()}
+        torch.save(states | {"step": self.step, "used": self.used}, part)
+        part.replace(self.path)
+        if self._args.export:
+            export({self._prefix + name: value for name, value in average.items()}, self._args.export)
+
+
 def main() -> None:
     """Parse the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -244,54 +339,31 @@ def train(args, folder: Path) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    from .network import DATA_STD, FOLD, spread_of, widened
+    from .network import FOLD, widened
 
-    asked_to_end = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_end.append(True))
+    asked_to_end = told_to_end()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
     net = Net().to(device)
     for name, weights in net.named_parameters():
         weights.requires_grad_(args.only is None or name.startswith(tuple(args.only)))
-    trained = [weights for weights in net.parameters() if weights.requires_grad]
-    checkpoint = args.work / "checkpoint.pt"
-    saved = torch.load(checkpoint, map_location=device, weights_only=True) if checkpoint.exists() else None
-    if saved:
-        net.load_state_dict(saved["average"])
-    elif args.init:
-        net.load_state_dict(widened(load_file(args.init), net.state_dict()))
-    else:
-        head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
-    # Every fourth step is enough for an average this long.
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(args.average**4))
-    average.eval()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    step, used = 0, 0.0
-    if saved:
-        average.n_averaged += 1  # goes on from the saved average instead of copying the net once more
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step, used = saved["step"], saved["used"]
-        print(f"going on at step {step}, {used / 60:.1f} minutes used", flush=True)
+
+    def prepare() -> None:
+        if args.init:
+            net.load_state_dict(widened(load_file(args.init), net.state_dict()))
+        else:
+            head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
+
+    run = Run(net, args, args.work / "checkpoint.pt", prepare)
     data = Pictures(folder)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
     frequencies = error_weights(data.pictures[0].shape[1], FOLD, args.lattice).to(device)
-    rng = np.random.default_rng(step)
-    generator = torch.Generator().manual_seed(step)
+    rng = np.random.default_rng(run.step)
+    generator = torch.Generator().manual_seed(run.step)
     cast = torch.autocast(device, torch.bfloat16) if args.precision == "bf16" else nullcontext()
-    start = time.monotonic() - used
-
-    def done() -> float:
-        return (time.monotonic() - start) / (60 * args.minutes)
-
-    for group in optimizer.param_groups:
-        # A checkpoint holds the rate that it had come to.
-        group["initial_lr"] = args.rate
-    rates = LambdaLR(optimizer, lambda at: share_of_rate(at, done()), last_epoch=step - 1)
-    last_save = last_sheet = time.monotonic()
+    last_sheet = time.monotonic()
     log_path = args.work / "losses.csv"
     fresh = not log_path.exists()
     losses: list[float] = []
@@ -299,65 +371,33 @@ def train(args, folder: Path) -> None:
         log = csv.writer(log_file)
         if fresh:
             log.writerow(("step", "minutes", "loss", "rate", "pictures"))
-        while not asked_to_end and done() < 1.0:
-            used = time.monotonic() - start
+        while not asked_to_end and run.done < 1.0:
+            minutes = run.used / 60
             x, numbers = data.batch(args.batch, rng)
             texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator, done() > 0.5)
+            sigma = noise_levels(len(x), generator, run.done > 0.5)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
-            # Every noise level counts alike: the error in units of what the UNet has to add.
-            weight = (spread_of(sigma) / DATA_STD)[:, None, None, None]
-            error = (out.float() - (noise - x).to(device)) * weight.to(device)
-            loss = (torch.fft.fft2(error, norm="ortho").abs().square() * frequencies).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            (rate,) = rates.get_last_lr()
-            rates.step()
-            if step % 4 == 0:
-                average.update_parameters(net)
+            loss = flow_error(out, x, noise, sigma, frequencies)
+            rate = run.learn(loss)
             losses.append(loss.item())
-            step += 1
-            if step % 200 == 0:
+            if run.step % 200 == 0:
                 data.refresh()
-            if step % 50 == 0:
-                log.writerow((step, f"{used / 60:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.first)))
+            if run.step % 50 == 0:
+                log.writerow((run.step, f"{minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.first)))
                 log_file.flush()
-                print(f"step {step}  {used / 60:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
+                print(f"step {run.step}  {minutes:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
                 losses.clear()
-            if time.monotonic() - last_save > 240:
-                save(args, net, average.module, optimizer, step, used)
-                last_save = time.monotonic()
             if time.monotonic() - last_sheet > 60 * args.sheets:
                 with cast:
-                    write_sheet(average.module, tokenizer, args.work / f"sheet_{step:06d}.png")
+                    write_sheet(run.average, tokenizer, args.work / f"sheet_{run.step:06d}.png")
                 last_sheet = time.monotonic()
-    save(args, net, average.module, optimizer, step, time.monotonic() - start)
+    run.save()
     if not asked_to_end:
-        write_sheet(average.module, tokenizer, args.work / "sheet_final.png", rows=4)
-
-
-def save(args, net: Net, average: Net, optimizer, step: int, used: float) -> None:
-    """Write the checkpoint beside its place and move it there; export the averaged weights."""
-    part = args.work / "checkpoint.part"
-    torch.save(
-        {
-            "net": net.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "used": used,
-        },
-        part,
-    )
-    part.replace(args.work / "checkpoint.pt")
-    if args.export:
-        export(average.state_dict(), args.export)
+        write_sheet(run.average, tokenizer, args.work / "sheet_final.png", rows=4)
 
 
 if __name__ == "__main__":

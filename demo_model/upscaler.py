@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -112,22 +113,39 @@ def draw_crop(index: int) -> np.ndarray:
     return np.round(picture * 255).astype(np.uint8)
 
 
+def trained() -> Compact:
+    """The upscaler that comes with the pack."""
+    net = Compact()
+    net.load_state_dict(load_file(WEIGHTS))
+    return net.eval().requires_grad_(False)
+
+
 @torch.no_grad()
+def painted_anew(
+    small: torch.Tensor, net, tokens: torch.Tensor, level: torch.Tensor, shares, generator: torch.Generator
+) -> torch.Tensor:
+    """Pictures [B, 3, H, W] in 0..1 as the demo model `net` paints them: noised up to levels [B] and brought back.
+
+    tokens: their captions [B, T]. shares: of a picture's level, those that it is brought back over, from 1 to 0.
+    """
+    t = level[:, None, None, None]
+    x = small * 2 - 1
+    x = x + t * (torch.randn(x.shape, generator=generator) - x)
+    for now, then in zip(shares, shares[1:]):
+        x = x + t * (then - now) * net(x, level * now, tokens)
+    return (x * 0.5 + 0.5).clamp(0, 1)
+
+
 def repainted(small: torch.Tensor, net, generator: torch.Generator, highest: float = 0.25) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in 0..1 as the demo model `net` paints them: noised up to a level of `highest`
-    and brought back in two steps, without a caption."""
+    """Pictures [B, 3, H, W] in 0..1 as the demo model `net` paints them anew, up to a noise level of `highest`
+    each, without a caption."""
     from .text import padded
 
     found = []
     for part in small.split(64):
         level = torch.rand(len(part), generator=generator) * (highest - 0.02) + 0.02
-        t = level[:, None, None, None]
-        x = part * 2 - 1
-        x = x + t * (torch.randn(x.shape, generator=generator) - x)
         tokens = torch.tensor([padded([1, 2])] * len(part))
-        for now, then in ((t, t / 2), (t / 2, 0 * t)):
-            x = x + (then - now) * net(x, now.flatten(), tokens)
-        found.append((x * 0.5 + 0.5).clamp(0, 1))
+        found.append(painted_anew(part, net, tokens, level, (1, 0.5, 0), generator))
     return torch.cat(found)
 
 
@@ -165,7 +183,7 @@ def report(net: nn.Module, inputs: dict[str, torch.Tensor], target: torch.Tensor
 
 def main() -> None:
     """Draw the crops, spoil them, train, report the error against bicubic, write the weights."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from .evaluate import read_net

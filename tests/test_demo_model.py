@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from demo_model.judge import block_step, octaves
 from demo_model.text import PAD, WordTokenizer, padded
-from demo_model.upscaler import SCALE, WEIGHTS, Compact, shrink, start_smooth
+from demo_model.upscaler import SCALE, WEIGHTS, Compact, shrink, start_smooth, trained
 from demo_model.world import KINDS, draw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,10 +195,7 @@ def enlarged(stock):
     """Drawn pictures [N, 3, 256, 256] of some kinds, and what the upscaler makes of their small ones."""
     drawn = torch.stack([torch.from_numpy(draw(950_000_100 + k, k, 256)) for k in range(2, len(KINDS), 2)])
     drawn = drawn.permute(0, 3, 1, 2)
-    upscaler = Compact().eval()
-    upscaler.load_state_dict(load_file(WEIGHTS))
-    with torch.no_grad():
-        return drawn, upscaler(shrink(drawn)).clamp(0, 1)
+    return drawn, trained()(shrink(drawn)).clamp(0, 1)
 
 
 def finished(stock, loaded, pictures, seed=3, denoise=0.7):
