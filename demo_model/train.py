@@ -107,7 +107,8 @@ def noise_levels(count: int, generator: torch.Generator, late: bool) -> torch.Te
     """Sigmas [count] in 0..1: logit-normal around the middle, or evenly from 0.6 to 1.
 
     At high noise the text decides what there is and where, and shapes (round planets, arms, coasts) come out, so
-    that a training starts with much of it; the second half of the time (`late`) goes to the fine grain.
+    that a training starts with much of it; the second half of the time (`late`) goes to the fine grain, unless
+    `--shapes` was given.
     """
     middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
@@ -321,6 +322,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
     parser.add_argument("--average", type=float, default=0.999, help="what a step leaves of the averaged weights")
+    parser.add_argument("--shapes", action="store_true", help="give much to high noise levels to the end")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
     parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
@@ -377,7 +379,7 @@ def train(args, folder: Path) -> None:
             texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator, run.done > 0.5)
+            sigma = noise_levels(len(x), generator, run.done > 0.5 and not args.shapes)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)

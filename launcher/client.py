@@ -7,15 +7,16 @@ import json
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from .console import Problem
 from .workflow import Graph
 
+Answer = TypeVar("Answer")
 Event = Callable[[str, dict[str, Any]], None]
 
 CHECK_ROUTE = "/zoom-stack/validate"  # the pack's own: validates a prompt without queueing it
@@ -84,7 +85,7 @@ class ComfyClient:
 
     def request(self, method: str, path: str, timeout: float = 60.0, **content: Any) -> tuple[int, bytes]:
         """One HTTP request, with `json` or `data` as aiohttp takes it. Gives status and answer."""
-        return asyncio.run(self._request(method, path, timeout, content))
+        return _finish(self._request(method, path, timeout, content))
 
     async def _request(self, method: str, path: str, timeout: float, content: dict[str, Any]) -> tuple[int, bytes]:
         try:
@@ -153,7 +154,7 @@ class ComfyClient:
         ("preview", {"bytes": ...}). Raises PromptRefused, ExecutionFailed, TimeoutError or ServerGone.
         """
         self.check(graph)
-        return asyncio.run(self._run(graph, metadata, on_event, timeout))
+        return _finish(self._run(graph, metadata, on_event, timeout))
 
     async def _run(self, graph: Graph, metadata: dict[str, Any], on_event: Event, timeout: float) -> Result:
         name = uuid.uuid4().hex
@@ -199,6 +200,21 @@ class ComfyClient:
             elif kind in ("execution_error", "execution_interrupted"):
                 raise ExecutionFailed(data, graph, interrupted=kind == "execution_interrupted")
         raise self._gone("it hung up in the middle of the workflow")
+
+
+def _finish(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+    """`asyncio.run`, but for a signal that raises in one of its tasks: that reaches the caller, and is not told twice."""
+
+    async def finish() -> Answer:
+        asyncio.get_running_loop().set_exception_handler(_tell_errors)
+        return await coroutine
+
+    return asyncio.run(finish())
+
+
+def _tell_errors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(context)
 
 
 def _graph_answer(status: int, answer: bytes) -> dict[str, Any]:

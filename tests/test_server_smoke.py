@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from launcher.client import ServerGone
+from launcher.client import ComfyClient, ServerGone
 
 
 def picture(color: int, **changes) -> dict:
@@ -84,6 +86,18 @@ def test_a_failing_node_is_reported_and_the_next_job_runs(comfy):
     assert (error.node_id, error.node_type) == ("4", "ImageBlend")
     assert error.exception_type and error.message and "Traceback" not in error.message
     assert comfy.run(picture(0x0000FF)).images("2")[0].shape == (16, 24, 3)
+
+
+def test_a_signal_in_the_middle_of_a_run_is_told_once(comfy, caplog):
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(ComfyClient(comfy.url).run, picture(3, batch_size=2), interrupt)
+        assert isinstance(run.exception(), KeyboardInterrupt)
+        del run
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_expectations_that_do_not_hold_fail_the_test(comfy):
