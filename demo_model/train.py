@@ -24,9 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .data import SHARD, caption_of, read_shard, ready_shards, write_shard
+from .data import SHARD, caption_of, read_shard, ready_shards, training_view, write_shard
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
 from .text_training import head_start
+from .world import KINDS
 
 SHEET = (
     "a galaxy cluster",
@@ -64,10 +65,13 @@ def import_comfy(folder: str | None) -> None:
 
 
 class Pictures:
-    """The drawn pictures that are ready; grows while more are drawn."""
+    """The drawn pictures that are ready; grows while more are drawn.
 
-    def __init__(self, folder: Path):
-        self.folder, self.seen = folder, set()
+    often: how many times as often as others a kind is taken, by its name.
+    """
+
+    def __init__(self, folder: Path, often: dict[str, float] | None = None):
+        self.folder, self.seen, self._often = folder, set(), often or {}
         self.pictures: list[np.ndarray] = []
         self.first: list[int] = []
 
@@ -79,16 +83,26 @@ class Pictures:
                 self.seen.add(path)
                 self.pictures.append(pictures)
                 self.first += [first + n for n in range(len(pictures))]
+        weights = np.array([self._often.get(KINDS[training_view(number)["kind"]], 1.0) for number in self.first])
+        self._chances = weights / weights.sum()
         return len(self.first)
 
     def batch(self, count: int, rng: np.random.Generator):
         """Pictures [count, 3, 64, 64] in -1..1, half of them mirrored, and their numbers."""
-        chosen = rng.integers(len(self.first), size=count)
+        chosen = rng.choice(len(self.first), count, p=self._chances)
         stacked = np.stack([self.pictures[i // SHARD][i % SHARD] for i in chosen])
         x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         flip = torch.from_numpy(rng.random(count) < 0.5)
         x[flip] = x[flip].flip(-1)
         return x, [self.first[i] for i in chosen]
+
+
+def factors(text: str) -> dict[str, float]:
+    """Numbers by kind, from KIND=NUMBER,..."""
+    found = {name: float(number) for name, _, number in (part.partition("=") for part in text.split(","))}
+    if unknown := found.keys() - set(KINDS):
+        raise argparse.ArgumentTypeError(f"expected kinds of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+    return found
 
 
 def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
@@ -323,6 +337,7 @@ def main() -> None:
     parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
     parser.add_argument("--average", type=float, default=0.999, help="what a step leaves of the averaged weights")
     parser.add_argument("--shapes", action="store_true", help="give much to high noise levels to the end")
+    parser.add_argument("--often", type=factors, help="kinds to take more often or more seldom, as galaxy=2,nebula=0.5")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
     parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
@@ -358,7 +373,7 @@ def train(args, folder: Path) -> None:
             head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
 
     run = Run(net, args, args.work / "checkpoint.pt", prepare)
-    data = Pictures(folder)
+    data = Pictures(folder, args.often)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
     frequencies = error_weights(data.pictures[0].shape[1], FOLD, args.lattice).to(device)

@@ -203,7 +203,7 @@ class ComfyClient:
 
 
 def _finish(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-    """`asyncio.run`, but for a signal that raises in one of its tasks: that reaches the caller, and is not told twice."""
+    """`asyncio.run`, but a signal that raises in one of its tasks reaches the caller and is not told as well."""
 
     async def finish() -> Answer:
         asyncio.get_running_loop().set_exception_handler(_tell_errors)
