@@ -117,16 +117,22 @@ def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> 
     return padded([1] + [t for w in words for t in w][: LENGTH - 2] + [2])
 
 
-def noise_levels(count: int, generator: torch.Generator, late: bool) -> torch.Tensor:
-    """Sigmas [count] in 0..1: logit-normal around the middle, or evenly from 0.6 to 1.
+def contrasts(x: torch.Tensor) -> torch.Tensor:
+    """Of each picture [B, 3, H, W]: its standard deviation over that of most, within bounds; [B]."""
+    return (x.var((-1, -2)).mean(1).sqrt() / 0.33).clamp(0.4, 1.5)
+
+
+def noise_levels(contrast: torch.Tensor, generator: torch.Generator, late: bool) -> torch.Tensor:
+    """Sigmas [B] in 0..1 for pictures of these contrasts: logit-normal around the middle, or evenly from 0.6 to 1.
 
     At high noise the text decides what there is and where, and shapes (round planets, arms, coasts) come out, so
-    that a training starts with much of it; the second half of the time (`late`) goes to the fine grain, unless
-    `--shapes` was given.
+    that a training starts with much of it; more of the second half of the time (`late`) goes to the fine grain.
+    What a pale picture shows drowns in less noise than what a strong one does, and is learned there.
     """
-    middle = torch.sigmoid((-0.7 if late else 0.3) + 1.3 * torch.randn(count, generator=generator))
+    count = len(contrast)
+    middle = torch.sigmoid((-0.2 if late else 0.3) + contrast.log() + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
-    return torch.where(torch.rand(count, generator=generator) < (0.75 if late else 0.5), middle, high).clamp(1e-3, 1.0)
+    return torch.where(torch.rand(count, generator=generator) < (0.65 if late else 0.5), middle, high).clamp(1e-3, 1.0)
 
 
 def share_of_rate(step: int, done: float) -> float:
@@ -237,14 +243,17 @@ def told_to_end() -> list:
     return told
 
 
-def flow_error(out: torch.Tensor, x: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, frequencies):
-    """The mean square error of velocities `out` at noise levels sigma [B], weighted by frequency (`error_weights`)."""
+def flow_error(out: torch.Tensor, x: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, weights: torch.Tensor):
+    """The mean square error of velocities `out` at noise levels sigma [B].
+
+    weights: how much each frequency counts (`error_weights`) [H, W], or each picture's frequencies [B, 1, H, W].
+    """
     from .network import DATA_STD, spread_of
 
     # Every noise level counts alike: the error in units of what the UNet has to add.
-    weight = (spread_of(sigma) / DATA_STD)[:, None, None, None]
-    error = (out.float() - (noise - x).to(out.device)) * weight.to(out.device)
-    return (torch.fft.fft2(error, norm="ortho").abs().square() * frequencies).mean()
+    unit = (spread_of(sigma) / DATA_STD)[:, None, None, None]
+    error = (out.float() - (noise - x).to(out.device)) * unit.to(out.device)
+    return (torch.fft.fft2(error, norm="ortho").abs().square() * weights).mean()
 
 
 class Run:
@@ -336,7 +345,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
     parser.add_argument("--average", type=float, default=0.999, help="what a step leaves of the averaged weights")
-    parser.add_argument("--shapes", action="store_true", help="give much to high noise levels to the end")
     parser.add_argument("--often", type=factors, help="kinds to take more often or more seldom, as galaxy=2,nebula=0.5")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
@@ -394,11 +402,13 @@ def train(args, folder: Path) -> None:
             texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
-            sigma = noise_levels(len(x), generator, run.done > 0.5 and not args.shapes)
+            contrast = contrasts(x)
+            sigma = noise_levels(contrast, generator, run.done > 0.5)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)
-            loss = flow_error(out, x, noise, sigma, frequencies)
+            # Else cell walls and the arms of galaxies would hardly count beside forests.
+            loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None].to(device))
             rate = run.learn(loss)
             losses.append(loss.item())
             if run.step % 200 == 0:

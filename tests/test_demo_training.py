@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import signal
@@ -100,6 +101,40 @@ def test_the_rate_rises_stays_and_falls():
     assert {share_of_rate(step, done) for step in (399, 9999) for done in (0.0, 0.3, 0.55)} == {1.0}
     late = [share_of_rate(9999, done) for done in np.linspace(0.55, 1, 10)]
     assert all(a > b for a, b in zip(late, late[1:])) and late[-1] == pytest.approx(0.02)
+
+
+def test_pale_pictures_are_learned_in_less_noise():
+    from demo_model.train import contrasts, noise_levels
+
+    strong = torch.rand(500, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    contrast = contrasts(torch.cat([strong, 0.3 * strong]))
+    assert contrast[:500].mean() == pytest.approx(1.5, abs=0.05)
+    assert contrast[500:].mean() == pytest.approx(0.3 * 3**-0.5 / 0.33, rel=0.05)
+    # A picture of one colour still gets noise that it is seen in.
+    assert contrasts(torch.zeros(1, 3, 8, 8)).tolist() == [pytest.approx(0.4)]
+    for late in (False, True):
+        levels = noise_levels(contrast, torch.Generator().manual_seed(1), late)
+        assert levels.min() >= 1e-3 and levels.max() <= 1
+        assert levels[500:].median() < levels[:500].median() - 0.05
+
+
+def test_hard_kinds_are_taken_more_often(tmp_path):
+    from demo_model.train import Pictures, factors
+
+    drawn = np.zeros((240, 64, 64, 3), np.uint8)
+    np.savez(tmp_path / "shard_0000.npz", pictures=drawn, first=0)
+    often = factors("galaxy=3,star system=0")
+    assert often == {"galaxy": 3.0, "star system": 0.0}
+    data = Pictures(tmp_path, often)
+    assert data.refresh() == 240
+    _, numbers = data.batch(6000, np.random.default_rng(0))
+    kinds = np.bincount([training_view(number)["kind"] for number in numbers], minlength=12)
+    among = np.bincount([training_view(number)["kind"] for number in range(240)], minlength=12)
+    per_picture = kinds / among
+    assert per_picture[3] == 0
+    assert per_picture[1] / per_picture[[0, 2, *range(4, 12)]].mean() == pytest.approx(3, rel=0.15)
+    with pytest.raises(argparse.ArgumentTypeError, match="expected kinds of galaxy cluster.*got comet"):
+        factors("comet=2")
 
 
 def rate_of(checkpoint: dict) -> float:
