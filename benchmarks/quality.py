@@ -9,7 +9,7 @@ Stacks of captions of drawn worlds that nobody trained on, every option with the
     washed     stacks with a level whose mean is below .05 or above .85, and drawn ones of its kind are not
     misfit     rms difference between level i+1 one level down and the inset of level i, 0..255
 All but misfit are of the levels as shown, fused and rendered. +-: the standard deviation over groups of stacks.
-Options: --worlds N (stacks), --first N (the first world), --levels N, --steps N, --zoom Z, --photographs,
+Options: --worlds N (stacks), --first N (the first world), --levels N, --zoom Z, --photographs,
 --finish (the second stage, at 256 x 256), --only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn),
 --prompts FILE (one zoom of twelve levels with many seeds, in place of the worlds' captions).
 """
@@ -42,7 +42,7 @@ from zoom_stack_pack.zoom_core.seams import fuse
 # The judge keeps its classifier in the launcher's cache folder.
 sys.path.append(str(ROOT))
 
-CFG, SAMPLER = 2.5, "dpmpp_2m"  # the templates'
+CFG, SAMPLER, STEPS = 2.5, "er_sde", 24  # the templates'
 DEFAULT = "border (the default)"
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}
@@ -51,7 +51,7 @@ OPTIONS = {
     "the paper's mean": PAPER,
     DEFAULT: {},
     "border, one restart": {"restarts": 1},
-    "border, euler, cfg 4": {"sampler_name": "euler", "cfg": 4.0},
+    "border, dpmpp_2m, 16 steps": {"sampler_name": "dpmpp_2m", "steps": 16},
     "border, cfg throughout": WHOLE,
     "the paper's mean, cfg throughout": {**PAPER, **WHOLE},
     "naive average": {"blending": "average"},
@@ -70,12 +70,12 @@ def run_sampler(positive: list, negative: list, samples: torch.Tensor, given: di
     return given["vae"].decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
 
 
-def sample(demo, conds, seed: int, steps: int, **changed) -> tuple[torch.Tensor, object]:
+def sample(demo, conds, seed: int, **changed) -> tuple[torch.Tensor, object]:
     """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node."""
     model, _, vae = demo
     positive, negative, levels = conds
     given = dict(
-        model=model, levels=levels, seed=seed, steps=steps, cfg=CFG, sampler_name=SAMPLER, scheduler="simple",
+        model=model, levels=levels, seed=seed, steps=STEPS, cfg=CFG, sampler_name=SAMPLER, scheduler="simple",
         denoise=1.0, blending="border", shared_noise=True, update="joint", consistency="latent", consistency_every=1,
         start_percent=0.0, end_percent=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, vae=vae,
     )  # fmt: skip
@@ -163,7 +163,7 @@ def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge
     print("| " + " | ".join([name, *figures]) + " |", flush=True)
 
 
-def photographs(demo, conds, seeds: range, steps: int) -> None:
+def photographs(demo, conds, seeds: range) -> None:
     """How closely a photograph is kept: a level of another zoom with the same prompts."""
     print("\n| photograph at level | method | PSNR, dB |\n|---|---|---|")
     count = len(conds[2])
@@ -171,12 +171,12 @@ def photographs(demo, conds, seeds: range, steps: int) -> None:
         for method in ("projection", "adam"):
             values = []
             for seed in seeds:
-                source = sample(demo, conds, seed + 1000, steps)[0][level]
+                source = sample(demo, conds, seed + 1000)[0][level]
                 picture = source[None].movedim(1, -1)
                 guide = ZoomPhotoGuide.execute(
                     picture, level=level, method=method, steps=5, learning_rate=0.1, start_percent=0.0, end_percent=1.0
                 ).args[0]
-                levels, _ = sample(demo, conds, seed, steps, guide=guide)
+                levels, _ = sample(demo, conds, seed, guide=guide)
                 error = (levels[level] - crop_photograph(source, 64, 64)).square().mean()
                 values.append(float(-10 * torch.log10(error.clamp_min(1e-12))))
             print(f"| {level} | {method} | {spread(values)} |", flush=True)
@@ -191,7 +191,7 @@ def finished(second, vae, conds, pictures: torch.Tensor, seed: int) -> tuple[tor
     images = pictures.movedim(1, -1)
     shown = [SD_4XUpscale_Conditioning.execute(images, *pair, 4.0, 0.0).args for pair in zip(positive, negative)]
     given = dict(
-        model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name=SAMPLER, scheduler="simple",
+        model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name="dpmpp_2m", scheduler="simple",
         denoise=0.7, vae=vae,
     )  # fmt: skip
     positive, negative, _ = zip(*shown)
@@ -251,7 +251,6 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=16, help="stacks of each option")
     parser.add_argument("--first", type=int, default=100, help="number of the first world")
     parser.add_argument("--levels", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--zoom", type=float, default=4.0)
     parser.add_argument("--prompts", type=Path, help="prompts of these kinds, one a line, for all stacks")
     parser.add_argument("--only", nargs="*", help="these options only")
@@ -268,7 +267,7 @@ def main() -> None:
     if args.prompts:
         texts = [args.prompts.read_text("utf-8").strip()] * args.worlds
     conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
-    print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {args.steps} steps of {SAMPLER}, cfg {CFG:g}\n")
+    print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {STEPS} steps of {SAMPLER}, cfg {CFG:g}\n")
     print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     geometry = conds[0][2].resolve(64, 64)
@@ -278,7 +277,7 @@ def main() -> None:
     for name, option in OPTIONS.items():
         if args.only and name not in args.only:
             continue
-        sampled = [sample(demo, cond, 1000 + args.first + i, args.steps, **option)[0] for i, cond in enumerate(conds)]
+        sampled = [sample(demo, cond, 1000 + args.first + i, **option)[0] for i, cond in enumerate(conds)]
         misfits = [misfit(levels, geometry) for levels in sampled]
         stacks = [shown(levels, geometry, option) for levels in sampled]
         table(name, stacks, geometry, worlds, judge, reference, misfits)
@@ -290,7 +289,7 @@ def main() -> None:
         rows = [torch.cat(list(stack), -1) for each in zip(*sheet.values(), drawn) for stack in each]
         save_image(interpolate(torch.cat(rows, -2)[None], scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)
     if args.photographs:
-        photographs(demo, conds[0], range(args.worlds), args.steps)
+        photographs(demo, conds[0], range(args.worlds))
 
 
 if __name__ == "__main__":
