@@ -29,9 +29,9 @@ from measure import border_step as sharpness_step
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
-from zoom_stack_pack.demo_model.judge import WORLD_SEED, Judge, Worlds, frechet, kept_out_worlds, octaves
+from zoom_stack_pack.demo_model.judge import Judge, Worlds, frechet, kept_out_worlds, octaves
 from zoom_stack_pack.demo_model.upscaler import shrink, trained
-from zoom_stack_pack.demo_model.world import draw, draw_stack
+from zoom_stack_pack.demo_model.world import draw
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
 from zoom_stack_pack.nodes.prompts import ZoomPromptList
 from zoom_stack_pack.nodes.sampling import MultiScaleJointKSampler
@@ -182,6 +182,12 @@ def photographs(demo, conds, seeds: range) -> None:
             print(f"| {level} | {method} | {spread(values)} |", flush=True)
 
 
+def contact_sheet(*found: list[torch.Tensor]) -> torch.Tensor:
+    """One picture [1, 3, H, W]: the first three stacks, a stack a line, as each of `found` has them."""
+    rows = [torch.cat(list(stack), -1) for each in zip(*(stacks[:3] for stacks in found)) for stack in each]
+    return torch.cat(rows, -2)[None]
+
+
 def finished(second, vae, conds, pictures: torch.Tensor, seed: int) -> tuple[torch.Tensor, object]:
     """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node with the second stage, as the templates have it.
 
@@ -213,7 +219,7 @@ def second_stage(demo, conds, first: int, sampled: list[torch.Tensor], worlds: W
     n, second = worlds.levels, load.load_finish()
     if n != 12:
         raise SystemExit("--finish needs all twelve levels.")
-    drawn = [torch.from_numpy(draw_stack(WORLD_SEED + 7 * (first + i), n, 4.0, 256)) for i in range(len(sampled))]
+    drawn = list(kept_out_worlds(len(sampled), n, first, 256).pictures.split(n))
     others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
     others = judge.features(parts(torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)))
     reference = judge.reference(worlds.kinds, 2)
@@ -241,8 +247,7 @@ def second_stage(demo, conds, first: int, sampled: list[torch.Tensor], worlds: W
             flush=True,
         )
     if sheet:
-        rows = [torch.cat(list(stack), -1) for each in zip(small[:3], large[:3], drawn[:3]) for stack in each]
-        save_image(torch.cat(rows, -2)[None].clamp(0, 1), sheet.with_stem(sheet.stem + "-finish"))
+        save_image(contact_sheet(small, large, drawn).clamp(0, 1), sheet.with_stem(sheet.stem + "-finish"))
 
 
 @torch.inference_mode()
@@ -282,12 +287,12 @@ def main() -> None:
         stacks = [shown(levels, geometry, option) for levels in sampled]
         table(name, stacks, geometry, worlds, judge, reference, misfits)
         if name in SHOWN:
-            sheet[name] = stacks[:3]
+            sheet[name] = stacks
         if args.finish and name == DEFAULT:
             second_stage(demo, conds, args.first, sampled, worlds, judge, args.sheet)
     if args.sheet:
-        rows = [torch.cat(list(stack), -1) for each in zip(*sheet.values(), drawn) for stack in each]
-        save_image(interpolate(torch.cat(rows, -2)[None], scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)
+        picture = contact_sheet(*sheet.values(), drawn)
+        save_image(interpolate(picture, scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)
     if args.photographs:
         photographs(demo, conds[0], range(args.worlds))
 

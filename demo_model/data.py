@@ -2,6 +2,8 @@
 
 import argparse
 import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,20 @@ def draw_view(view: dict, size: int = 64) -> np.ndarray:
     return np.round(picture * 255).astype(np.uint8)
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place to write to for the block; what is there then moves to `path`, which so is never half-written."""
+    part = path.with_suffix(".part")
+    yield part
+    part.replace(path)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file."""
+    with whole(path) as part, open(part, "wb") as file:
+        np.save(file, array)
+
+
 def write_shard(job: tuple[str, int]) -> str:
     """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
     folder, number = job
@@ -82,10 +98,8 @@ def write_shard(job: tuple[str, int]) -> str:
     if path.exists():
         return str(path)
     pictures = np.stack([draw_view(training_view(number * SHARD + n)) for n in range(SHARD)])
-    part = path.with_suffix(".part")
-    with open(part, "wb") as file:
+    with whole(path) as part, open(part, "wb") as file:
         np.savez(file, pictures=pictures, first=number * SHARD)
-    part.replace(path)
     return str(path)
 
 

@@ -7,7 +7,6 @@ upscaler: so it is too smooth now and then, as the first stage's own pictures ar
 made up. Pictures are drawn first; a run that was told to end (Ctrl+C, SIGTERM) goes on the next time.
 """
 
-import argparse
 import csv
 import multiprocessing
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 
 from .captions import training_caption
-from .data import look_of, view_of
+from .data import look_of, view_of, write_array
 from .text import PAD, WordTokenizer, padded
+from .train import Run, error_weights, flow_error, import_comfy, tokens_of, told_to_end, training_parser
 from .upscaler import painted_anew, shrink, trained
 from .world import draw
 
@@ -47,14 +47,6 @@ def draw_shard(job: tuple[str, int]) -> None:
         views = [finish_view(number * SHARD + n) for n in range(SHARD)]
         drawn = [draw(v["seed"], v["scale"], SIZE, v["center"], v["angle"], v["only"]) for v in views]
         write_array(path, np.round(np.stack(drawn) * 255).astype(np.uint8).transpose(0, 3, 1, 2))
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write beside the file's place and move it there."""
-    part = path.with_suffix(".part")
-    with open(part, "wb") as file:
-        np.save(file, array)
-    part.replace(path)
 
 
 def caption(index: int, rng: np.random.Generator) -> str:
@@ -138,18 +130,10 @@ class LargePictures:
 
 def main() -> None:
     """Draw what is missing, then train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--comfyui")
+    parser = training_parser(__doc__)
+    parser.set_defaults(minutes=75, batch=24, threads=1, average=0.998, export=WEIGHTS)
     parser.add_argument("--pictures", type=int, default=2880, help="how many to draw")
     parser.add_argument("--processes", type=int, default=2, help="that draw")
-    parser.add_argument("--minutes", type=float, default=75, help="wall time; the learning rate is planned over it")
-    parser.add_argument("--batch", type=int, default=24, help="parts of pictures a step")
-    parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--average", type=float, default=0.998, help="what a step leaves of the averaged weights")
-    parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
-    parser.add_argument("--export", type=Path, default=WEIGHTS)
     args = parser.parse_args()
     folder = args.work / "finish"
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +147,6 @@ def main() -> None:
 def train(args, folder: Path) -> None:
     """The training loop; returns when the wall time is used up, or after a signal to end, with all written."""
     from .evaluate import read_net
-    from .train import Run, error_weights, flow_error, import_comfy, tokens_of, told_to_end
 
     import_comfy(args.comfyui)
     import comfy.ops

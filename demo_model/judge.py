@@ -108,7 +108,7 @@ def block_step(pictures: torch.Tensor, block: int = 4) -> torch.Tensor:
 class Worlds:
     """True stacks of worlds that nobody trained on.
 
-    pictures [worlds * levels, 3, 64, 64] in 0..1; the kind and a caption of each; levels of a stack.
+    pictures [worlds * levels, 3, size, size] in 0..1; the kind and a caption of each; levels of a stack.
     """
 
     pictures: torch.Tensor
@@ -117,12 +117,12 @@ class Worlds:
     levels: int
 
 
-def kept_out_worlds(count: int = 8, levels: int = 6, first: int = 0) -> Worlds:
-    """`count` drawn stacks of `levels` kinds, zoom 4; other worlds from another `first` (in worlds)."""
+def kept_out_worlds(count: int = 8, levels: int = 6, first: int = 0, size: int = 64) -> Worlds:
+    """`count` drawn stacks of `levels` kinds, zoom 4, of `size` pixels; others from another `first` (in worlds)."""
     pictures, kinds, captions = [], [], []
     for n in range(first, first + count):
         seed, start = WORLD_SEED + 7 * n, n % (len(KINDS) - levels + 1)
-        pictures.append(torch.from_numpy(draw_stack(seed, levels, 4.0, 64, start)))
+        pictures.append(torch.from_numpy(draw_stack(seed, levels, 4.0, size, start)))
         scene, rng = looks(seed), np.random.default_rng(seed)
         kinds += range(start, start + levels)
         captions += [caption(look, rng) for look in scene[start : start + levels]]

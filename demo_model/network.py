@@ -130,12 +130,9 @@ class ZoomUNet(UNetModel):
         spread = spread_of(t)
         x, shown = x[:, :3], x[:, 3:]
         noisy = x / spread
-        if self.shown:
-            seen = torch.cat([noisy, shown / DATA_STD], 1)
-            folded = F.pixel_unshuffle(seen, FOLD)
-        else:
-            seen = noisy
-            folded = F.pixel_unshuffle(seen, FOLD)
+        seen = torch.cat([noisy, shown / DATA_STD], 1) if self.shown else noisy
+        folded = F.pixel_unshuffle(seen, FOLD)
+        if not self.shown:
             folded = torch.cat([folded, places(folded)], 1)
         out = super().forward(folded, timesteps, context, context[:, 0], control, transformer_options, **kwargs)
         coarse, sent = out.split([3 * FOLD * FOLD, SENT], 1)

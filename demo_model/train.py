@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .data import SHARD, caption_of, read_shard, ready_shards, training_view, write_shard
+from .data import SHARD, caption_of, read_shard, ready_shards, training_view, whole, write_shard
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
 from .text_training import head_start
 from .world import KINDS
@@ -74,6 +74,7 @@ class Pictures:
         self.folder, self.seen, self._often = folder, set(), often or {}
         self.pictures: list[np.ndarray] = []
         self.first: list[int] = []
+        self._weights: list[float] = []
 
     def refresh(self) -> int:
         """Read new shards; the number of pictures."""
@@ -82,9 +83,10 @@ class Pictures:
                 pictures, first = read_shard(path)
                 self.seen.add(path)
                 self.pictures.append(pictures)
-                self.first += [first + n for n in range(len(pictures))]
-        weights = np.array([self._often.get(KINDS[training_view(number)["kind"]], 1.0) for number in self.first])
-        self._chances = weights / weights.sum()
+                numbers = range(first, first + len(pictures))
+                self.first += numbers
+                self._weights += [self._often.get(KINDS[training_view(number)["kind"]], 1.0) for number in numbers]
+        self._chances = np.array(self._weights) / sum(self._weights)
         return len(self.first)
 
     def batch(self, count: int, rng: np.random.Generator):
@@ -226,13 +228,9 @@ def write_sheet(net: Net, tokenizer: WordTokenizer, path: Path, rows: int = 3) -
 
 def export(state: dict[str, torch.Tensor], path: Path) -> None:
     """Averaged weights as a float16 safetensors file (the loader casts them back to float32)."""
-    part = path.with_suffix(".part")
-    save_file(
-        {name: value.to(torch.float16).contiguous() for name, value in state.items()},
-        part,
-        metadata={"format": "zoom-stack-demo", "version": "1"},
-    )
-    part.replace(path)
+    half = {name: value.to(torch.float16).contiguous() for name, value in state.items()}
+    with whole(path) as part:
+        save_file(half, part, metadata={"format": "zoom-stack-demo", "version": "1"})
 
 
 def told_to_end() -> list:
@@ -323,33 +321,38 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint beside its place and move it there; export the averaged weights."""
-        part = self.path.with_suffix(".part")
         average = self.average.state_dict()
         states = {"net": self.net.state_dict(), "average": average, "optimizer": self._optimizer.state_dict()}
-        torch.save(states | {"step": self.step, "used": self.used}, part)
-        part.replace(self.path)
+        with whole(self.path) as part:
+            torch.save(states | {"step": self.step, "used": self.used}, part)
         if self._args.export:
             export({self._prefix + name: value for name, value in average.items()}, self._args.export)
 
 
-def main() -> None:
-    """Parse the options and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def training_parser(description: str) -> argparse.ArgumentParser:
+    """A parser of the options that both stages' trainings take."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--comfyui")
     parser.add_argument("--minutes", type=float, default=80, help="wall time; the learning rate is planned over it")
-    parser.add_argument("--batch", type=int, default=16, help="pictures a step")
+    parser.add_argument("--batch", type=int, default=16, help="pictures, or parts of them, a step")
     parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--lattice", type=float, default=15, help="how much more the cells' frequencies count")
     parser.add_argument("--average", type=float, default=0.999, help="what a step leaves of the averaged weights")
+    parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
+    return parser
+
+
+def main() -> None:
+    """Parse the options and train."""
+    parser = training_parser(__doc__)
+    parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--often", type=factors, help="kinds to take more often or more seldom, as galaxy=2,nebula=0.5")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
     parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
-    parser.add_argument("--export", type=Path, help="write the averaged weights here at every checkpoint")
     args = parser.parse_args()
     folder = args.work / "pictures"
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from .data import view_of
+from .data import view_of, whole, write_array
 from .judge import block_step
 from .world import draw
 
@@ -159,10 +159,7 @@ def crops(work: Path, count: int) -> np.ndarray:
     path = work / f"upscaler_crops_{count}.npy"
     if not path.exists():
         drawn = np.stack([draw_crop(n) for n in range(count)])
-        part = path.with_suffix(".part")
-        with open(part, "wb") as file:
-            np.save(file, drawn)
-        part.replace(path)
+        write_array(path, drawn)
     return np.load(path)
 
 
@@ -246,9 +243,8 @@ def main() -> None:
     held = {"drawn": inputs[0, :HELD], "repainted": inputs[1, :HELD]}
     print(json.dumps(report(average.module, held, fine[:HELD].float() / 255), indent=1))
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    part = args.output.with_suffix(".part")
-    save_file(average.module.state_dict(), part)
-    part.replace(args.output)
+    with whole(args.output) as part:
+        save_file(average.module.state_dict(), part)
 
 
 if __name__ == "__main__":
