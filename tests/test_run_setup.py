@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -134,21 +136,23 @@ class SmallWorld:
         self.started.unlink()
         return process
 
-    def processes(self) -> list[list[str]]:
-        """The command lines of all living processes that belong to this set-up."""
+    def processes(self) -> list[psutil.Process]:
+        """All living processes that belong to this set-up."""
         found = []
         for process in psutil.process_iter():
-            try:
+            with suppress(psutil.Error):
                 if process.status() != psutil.STATUS_ZOMBIE and str(self.cache) in " ".join(process.cmdline()):
-                    found.append(process.cmdline())
-            except psutil.Error:
-                continue
+                    found.append(process)
         return found
 
 
 @pytest.fixture
-def world(tmp_path) -> SmallWorld:
-    return SmallWorld(tmp_path)
+def world(tmp_path) -> Iterator[SmallWorld]:
+    world = SmallWorld(tmp_path)
+    yield world
+    for process in world.processes():  # what a killed pip was building with waits on
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def ready_python(output: str) -> str:
