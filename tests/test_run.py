@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import av
-import psutil
 import pytest
+from living_processes import living_processes
 from PIL import Image
 
 from launcher import browser, processes
@@ -99,15 +99,7 @@ class Demo:
 
     def processes(self) -> list[str]:
         """The command lines of all living processes that work in our cache."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                line = " ".join(process.cmdline())
-                if process.status() != psutil.STATUS_ZOMBIE and str(self.cache) in line:
-                    found.append(line)
-            except psutil.Error:
-                continue
-        return found
+        return list(living_processes(self.cache).values())
 
     def wait_for_server(self, process: subprocess.Popen) -> None:
         """Wait until the server's process is there; it is far from ready then."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from living_processes import living_processes
 
 import comfyui_support
 from launcher.cache import VARIABLE, cache_folder, need_room, read_json, write_whole
@@ -136,21 +137,12 @@ class SmallWorld:
         self.started.unlink()
         return process
 
-    def processes(self) -> list[psutil.Process]:
-        """All living processes that belong to this set-up."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE and str(self.cache) in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
-
 
 @pytest.fixture
 def world(tmp_path) -> Iterator[SmallWorld]:
     world = SmallWorld(tmp_path)
     yield world
-    for process in world.processes():  # what a killed pip was building with waits on
+    for process in living_processes(world.cache):  # what a killed pip was building with waits on
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
@@ -186,11 +178,11 @@ def test_a_killed_set_up_is_repaired_and_then_reused(world):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_set_up_leaves_neither_processes_nor_gigabytes(world, signum):
     process = world.start_and_wait_for_pip()
-    assert world.processes()
+    assert living_processes(world.cache)
     process.send_signal(signum)
     process.communicate(timeout=300)
     assert process.returncode != 0
-    assert not world.processes()
+    assert not living_processes(world.cache)
     assert not [path for path in world.cache.glob("py*") if path.is_dir()]
 
 
