@@ -13,22 +13,26 @@ from .world import KINDS, Look, draw, looks
 
 SHARD = 1000
 FIRST_EVAL_SEED = 900_000_000  # worlds from here on are never trained on
+# By kind, the share of pictures that are shifted, turned and enlarged a little: of those that the judge learns from, and
+# of those that the model does. Most of its lie as the levels of a zoom do; but a forest's trees would stand in rows.
+LOOSE = dict.fromkeys(KINDS, 0.5)
+AS_LEVELS = dict.fromkeys(KINDS, 0.1) | {"forest": 0.5}
 BETWEEN = 6  # every so manieth round of training pictures lies half a zoom of 4 between two kinds
 
 
-def view_of(index: int, first_seed: int = 0) -> dict:
+def view_of(index: int, first_seed: int = 0, loose: dict[str, float] = LOOSE) -> dict:
     """The random view number `index`: arguments for `draw` and the kind it shows."""
     rng = np.random.default_rng((index, first_seed))
     kind = index % len(KINDS)
-    loose = rng.random() < 0.5
-    scale = kind + float(np.clip(rng.normal(0, 0.16), -0.35, 0.35)) * loose
-    shift = rng.uniform(-0.06, 0.06, 2) * loose
+    moved = rng.random() < loose[KINDS[kind]]
+    scale = kind + float(np.clip(rng.normal(0, 0.16), -0.35, 0.35)) * moved
+    shift = rng.uniform(-0.06, 0.06, 2) * moved
     return dict(
         kind=kind,
         seed=int(first_seed + index * 7 + 1),
         scale=float(scale),
         center=(float(shift[0]), float(shift[1])),
-        angle=float(rng.uniform(-0.4, 0.4)) * loose,
+        angle=float(rng.uniform(-0.4, 0.4)) * moved,
         only=bool(rng.random() < 0.45),
     )
 
@@ -52,9 +56,9 @@ def is_between(index: int) -> bool:
     return index // len(KINDS) % BETWEEN == BETWEEN - 1
 
 
-def training_view(index: int) -> dict:
+def training_view(index: int, loose: dict[str, float] = AS_LEVELS) -> dict:
     """What training picture `index` shows: arguments for `draw` and the kind (the outer of two)."""
-    return between_view(index) if is_between(index) else view_of(index)
+    return between_view(index) if is_between(index) else view_of(index, loose=loose)
 
 
 def look_of(view: dict) -> Look:
@@ -91,13 +95,13 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def write_shard(job: tuple[str, int]) -> str:
+def write_shard(job: tuple[str, int], loose: dict[str, float] = AS_LEVELS) -> str:
     """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
     folder, number = job
     path = Path(folder) / f"shard_{number:04d}.npz"
     if path.exists():
         return str(path)
-    pictures = np.stack([draw_view(training_view(number * SHARD + n)) for n in range(SHARD)])
+    pictures = np.stack([draw_view(training_view(number * SHARD + n, loose)) for n in range(SHARD)])
     with whole(path) as part, open(part, "wb") as file:
         np.savez(file, pictures=pictures, first=number * SHARD)
     return str(path)

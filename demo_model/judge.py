@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from .captions import caption
 from .classifier import Classifier, train_classifier
-from .data import FIRST_EVAL_SEED, write_shard
+from .data import FIRST_EVAL_SEED, LOOSE, write_shard
 from .world import KINDS, draw, draw_stack, looks
 
 TRAINING = 8  # shards of drawn pictures that the classifier learns from
@@ -145,7 +145,7 @@ class Judge:
         if not (folder / "classifier.pt").exists():
             pictures.mkdir(parents=True, exist_ok=True)
             for number in range(TRAINING):
-                write_shard((str(pictures), number))
+                write_shard((str(pictures), number), LOOSE)
         # Whoever asks may be measuring in inference mode.
         with torch.inference_mode(False), torch.enable_grad():
             return cls(train_classifier(pictures, folder / "classifier.pt", shards=TRAINING))

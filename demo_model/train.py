@@ -90,12 +90,10 @@ class Pictures:
         return len(self.first)
 
     def batch(self, count: int, rng: np.random.Generator):
-        """Pictures [count, 3, 64, 64] in -1..1, half of them mirrored, and their numbers."""
+        """Pictures [count, 3, 64, 64] in -1..1 and their numbers."""
         chosen = rng.choice(len(self.first), count, p=self._chances)
         stacked = np.stack([self.pictures[i // SHARD][i % SHARD] for i in chosen])
         x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        flip = torch.from_numpy(rng.random(count) < 0.5)
-        x[flip] = x[flip].flip(-1)
         return x, [self.first[i] for i in chosen]
 
 
@@ -124,17 +122,17 @@ def contrasts(x: torch.Tensor) -> torch.Tensor:
     return (x.var((-1, -2)).mean(1).sqrt() / 0.33).clamp(0.4, 1.5)
 
 
-def noise_levels(contrast: torch.Tensor, generator: torch.Generator, late: bool) -> torch.Tensor:
+def noise_levels(contrast: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Sigmas [B] in 0..1 for pictures of these contrasts: logit-normal around the middle, or evenly from 0.6 to 1.
 
-    At high noise the text decides what there is and where, and shapes (round planets, arms, coasts) come out, so
-    that a training starts with much of it; more of the second half of the time (`late`) goes to the fine grain.
+    At high noise the text decides what there is and where, and shapes (round planets, arms, coasts) come out: half
+    of a training goes there.
     What a pale picture shows drowns in less noise than what a strong one does, and is learned there.
     """
     count = len(contrast)
-    middle = torch.sigmoid((-0.2 if late else 0.3) + contrast.log() + 1.3 * torch.randn(count, generator=generator))
+    middle = torch.sigmoid(0.3 + contrast.log() + 1.3 * torch.randn(count, generator=generator))
     high = 0.6 + 0.4 * torch.rand(count, generator=generator)
-    return torch.where(torch.rand(count, generator=generator) < (0.65 if late else 0.5), middle, high).clamp(1e-3, 1.0)
+    return torch.where(torch.rand(count, generator=generator) < 0.5, middle, high).clamp(1e-3, 1.0)
 
 
 def share_of_rate(step: int, done: float) -> float:
@@ -406,7 +404,7 @@ def train(args, folder: Path) -> None:
             tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
             noise = torch.randn(x.shape, generator=generator)
             contrast = contrasts(x)
-            sigma = noise_levels(contrast, generator, run.done > 0.5)
+            sigma = noise_levels(contrast, generator)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
                 out = net(mixed.to(device), sigma.to(device), tokens)

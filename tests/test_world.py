@@ -8,7 +8,7 @@ import torch
 
 from demo_model import captions
 from demo_model.captions import between_caption, caption, held_out, training_caption
-from demo_model.data import caption_of, draw_view, is_between, look_of, training_view, view_of
+from demo_model.data import AS_LEVELS, LOOSE, caption_of, draw_view, is_between, look_of, training_view, view_of
 from demo_model.text import END, LENGTH, START, UNKNOWN, WordTokenizer, padded
 from demo_model.upscaler import shrink
 from demo_model.world import KINDS, draw, draw_stack, looks
@@ -83,7 +83,16 @@ def test_pictures_between_two_kinds_are_said_to_show_both():
         said = caption_of(number, rng)
         for kind in (view["kind"], view["kind"] + 1):
             assert any(noun in said for noun in nouns[kind]), said
-    assert all(training_view(n) == view_of(n) for n in range(60) if not is_between(n))
+    assert all(training_view(n, LOOSE) == view_of(n) for n in range(60) if not is_between(n))
+
+
+def test_the_model_learns_from_pictures_that_lie_as_levels_do():
+    views = [training_view(n) for n in range(6000) if not is_between(n)]
+    moved = {kind: [view["scale"] != kind for view in views if view["kind"] == kind] for kind in range(len(KINDS))}
+    shares = {KINDS[kind]: sum(found) / len(found) for kind, found in moved.items()}
+    assert shares == {kind: pytest.approx(share, abs=0.08) for kind, share in AS_LEVELS.items()}
+    still = [view for view in views if view["scale"] == view["kind"]]
+    assert all(view["center"] == (0, 0) and view["angle"] == 0 for view in still)
 
 
 def test_captions_between_two_kinds_never_name_a_kept_out_colour(monkeypatch):
