@@ -13,8 +13,8 @@ from .world import KINDS, Look, draw, looks
 
 SHARD = 1000
 FIRST_EVAL_SEED = 900_000_000  # worlds from here on are never trained on
-# By kind, the share of pictures that are shifted, turned and enlarged a little: of the judge's, and of the model's. Most
-# of the model's lie as the levels of a zoom do; but a forest's trees would stand in rows.
+# By kind, the share of pictures that are shifted, turned and enlarged a little: of the judge's, and of the model's.
+# Most of the model's lie as the levels of a zoom do; but a forest's trees would stand in rows.
 LOOSE = dict.fromkeys(KINDS, 0.5)
 AS_LEVELS = dict.fromkeys(KINDS, 0.1) | {"forest": 0.5}
 BETWEEN = 6  # every so manieth round of training pictures lies half a zoom of 4 between two kinds
