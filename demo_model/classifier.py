@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .data import FIRST_EVAL_SEED, draw_view, is_between, read_shard, ready_shards, view_of
+from .precision import fast_precision
 from .world import KINDS
 
 
@@ -64,7 +65,7 @@ def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
         for _ in range(steps):
             chosen = torch.randint(len(pictures), (48,))
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_precision():
                 loss = F.cross_entropy(
                     net(spoiled(pictures[chosen].float() / 255)).float(), kinds[chosen], label_smoothing=0.05
                 )

@@ -16,6 +16,7 @@ import torch
 
 from .captions import training_caption
 from .data import look_of, view_of, write_array
+from .precision import fast_precision
 from .text import PAD, WordTokenizer, padded
 from .train import Run, error_weights, flow_error, import_comfy, tokens_of, told_to_end, training_parser
 from .upscaler import painted_anew, shrink, trained
@@ -183,7 +184,7 @@ def train(args, folder: Path) -> None:
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with torch.no_grad():
                 context, _ = first.text(tokens, tokens != PAD)
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_precision():
                 out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
             loss = flow_error(out, x, noise, sigma, frequencies)
             rate = run.learn(loss)

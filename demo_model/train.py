@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .data import SHARD, caption_of, read_shard, ready_shards, training_view, whole, write_shard
+from .precision import fast_precision
 from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
 from .text_training import head_start
 from .world import KINDS
@@ -346,7 +346,6 @@ def main() -> None:
     """Parse the options and train."""
     parser = training_parser(__doc__)
     parser.add_argument("--draw", type=int, default=0, help="draw this many pictures first")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--often", type=factors, help="kinds to take more often or more seldom, as galaxy=2,nebula=0.5")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
@@ -388,7 +387,7 @@ def train(args, folder: Path) -> None:
     frequencies = error_weights(data.pictures[0].shape[1], FOLD, args.lattice).to(device)
     rng = np.random.default_rng(run.step)
     generator = torch.Generator().manual_seed(run.step)
-    cast = torch.autocast(device, torch.bfloat16) if args.precision == "bf16" else nullcontext()
+    cast = fast_precision(device)
     last_sheet = time.monotonic()
     log_path = args.work / "losses.csv"
     fresh = not log_path.exists()

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from .data import view_of, whole, write_array
 from .judge import block_step
+from .precision import fast_precision
 from .world import draw
 
 SCALE, FEATURES, CONVS = 4, 48, 10
@@ -227,7 +228,7 @@ def main() -> None:
             small, target = small.flip(-1), target.flip(-1)
         if step % 3 == 0:
             small, target = small.transpose(-1, -2), target.transpose(-1, -2)
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_precision():
             out = net(small)
         out = out.float()
         loss = (

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from demo_model.data import draw_view, training_view
+from demo_model.precision import fast_precision
 from demo_model.text import padded
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +116,28 @@ def test_pale_pictures_are_learned_in_less_noise():
     levels = noise_levels(contrast, torch.Generator().manual_seed(1))
     assert levels.min() >= 1e-3 and levels.max() <= 1
     assert levels[500:].median() < levels[:500].median() - 0.05
+
+
+@pytest.mark.parametrize(
+    ("able", "wanted"),
+    [
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"neon": True, "bf16": True}, torch.bfloat16),
+    ],
+)
+def test_bfloat16_is_used_only_where_the_processor_multiplies_them(monkeypatch, able, wanted):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    with fast_precision():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == wanted
+
+
+def test_an_older_torch_that_cannot_tell_trains_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    with fast_precision():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
 def test_hard_kinds_are_taken_more_often(tmp_path):
