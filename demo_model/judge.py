@@ -8,7 +8,8 @@ All functions take pictures [N, 3, H, W] in 0..1; H = W = 64 for the judge itsel
     drawn = judge.reference(worlds.kinds)            # 384 other drawn pictures of the same kinds
     judge.frechet(pictures, drawn), judge.recognised(pictures, worlds.kinds)
 
-A Frechet distance depends on how many pictures it is taken from: compare sets of one size only.
+A Frechet distance depends on how many pictures it is taken from: compare sets of one size only. Every machine trains a
+judge of its own, whose distances differ a little: compare figures of one judge.
 """
 
 from dataclasses import dataclass
