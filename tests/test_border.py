@@ -80,6 +80,30 @@ def test_the_step_at_the_border_is_shared_and_fades_inside():
     assert float(share[4:12, 4:12].abs().max()) < 0.02
 
 
+def test_while_sampling_the_corners_are_the_outer_levels():
+    """Fine stripes and coarse waves alike; of the frame's mean they take what all of it takes. Finished pictures keep
+    theirs."""
+    geometry = uniform(2, ZOOM, SIZE, SIZE)
+    pixel = torch.arange(SIZE, dtype=torch.float64)
+    images = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.float64)
+    for pattern in ((pixel % 4 < 2).double() - 0.5, torch.cos(2 * math.pi * pixel / 16)):
+        images[0] = pattern
+        taken, finished = (
+            downscale(blend(images, geometry, "border", length)[1], 16, 16)[0] / pattern[INSET] for length in (4.0, 0.0)
+        )
+        corners = [0, 0, -1, -1], [0, -1, 0, -1]
+        assert float(taken[corners].min()) > 0.75 and float(taken[corners].max()) < 1.1
+        assert float(finished[corners].max()) < 0.6
+        assert float(taken[6:10, 6:10].abs().max()) < 0.3
+        torch.testing.assert_close(taken[6:10, 6:10], finished[6:10, 6:10], atol=0.03, rtol=0)
+    # 15/16 half sides off the middle the rounding holds 28 % of what the border's 0.3 leave.
+    images[0] = (pixel % 4 < 2).double() - 0.5
+    share = downscale(blend(images, geometry, "border", 4.0)[1], 16, 16)[0, 8, 0] / images[0, 0, 0, INSET][0]
+    assert float(share) == pytest.approx(0.3 + 0.7 * 0.28, abs=0.05)
+    images[0] = 1
+    torch.testing.assert_close(blend(images, geometry, "border", 4.0)[1], torch.full_like(images[1], 0.3))
+
+
 def test_drawn_out_by_every_level_inside():
     """What an inner level shows reaches the surroundings of every level around it."""
     geometry = uniform(3, 2, 32, 32)

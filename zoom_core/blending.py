@@ -25,6 +25,10 @@ _SHARE = 0.3
 # How far that reaches in, in pixels of each band's own grid, and the step from one band to the next.
 _DEPTH = 2.0
 _BAND_STEP = 4
+# While sampling, its corners are the outer level's: its own word begins to fade at so many half sides from the middle
+# and is gone from so many on. A prompt tells what is in the middle, and a picture has corners only because its frame
+# does: without this, what fills a level stands in the one around it as a square.
+_ROUND = 0.8, 1.2
 # Errors of natural pictures' estimates: pixels at a noise as strong as the signal, the power by which that grows
 # with the noise, and the part of the frame that it never exceeds (pictures have no scale beyond).
 _LENGTH_AT_ONE, _LENGTH_POWER, _LENGTH_OF_FRAME = 2.5, 0.75, 0.25
@@ -77,7 +81,7 @@ def _band_weighted(difference: torch.Tensor, steps: list[tuple[Axis, Axis]]) -> 
     return result
 
 
-def _mean_of_bands(layers: Levels, pair: Pair, geometry: Geometry) -> torch.Tensor:
+def _mean_of_bands(layers: Levels, pair: Pair, geometry: Geometry, length: float) -> torch.Tensor:
     """Every band of the inner level becomes the mean over the levels that resolve it, in place.
 
     Returns what that adds, on the inset's grid.
@@ -88,7 +92,7 @@ def _mean_of_bands(layers: Levels, pair: Pair, geometry: Geometry) -> torch.Tens
     return correction
 
 
-def _mean_of_pictures(layers: Levels, pair: Pair, geometry: Geometry) -> None:
+def _mean_of_pictures(layers: Levels, pair: Pair, geometry: Geometry, length: float) -> None:
     """The inner level becomes the mean over all levels around it at its own size, in place."""
     expanded = pair.expand(pair.crop(layers[pair.outer]))
     around = pair.inner
@@ -97,18 +101,30 @@ def _mean_of_pictures(layers: Levels, pair: Pair, geometry: Geometry) -> None:
     layers[pair.inner] += (expanded - layers[pair.inner]) * (around / (around + 1))
 
 
+def _smooth_step(x: torch.Tensor) -> torch.Tensor:
+    """0 below 0, 1 above 1, without a crease between."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
 @lru_cache(maxsize=128)
-def _shares(height: int, width: int, dtype: torch.dtype) -> torch.Tensor:
-    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; an ordinary tensor on the
-    CPU, also when the first to ask is in inference mode."""
+def _shares(height: int, width: int, dtype: torch.dtype, rounded: bool) -> torch.Tensor:
+    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; where rounded, 1 from
+    `_ROUND`[1] half sides off the middle on. An ordinary tensor on the CPU, also when the first to ask is in
+    inference mode."""
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-        inside = []
+        inside, off = [], []
         for size in (height, width):
             pixel = torch.arange(size, dtype=dtype)
-            ramp = (torch.minimum(pixel, size - 1 - pixel) / _DEPTH).clamp(0, 1)
-            inside.append(ramp * ramp * (3 - 2 * ramp))
+            inside.append(_smooth_step(torch.minimum(pixel, size - 1 - pixel) / _DEPTH))
+            off.append((pixel + 0.5) / size * 2 - 1)
         # The product leaves no crease along the diagonals of the corners.
-        return _SHARE * (1 - inside[0][:, None] * inside[1])
+        border = _SHARE * (1 - inside[0][:, None] * inside[1])
+        if not rounded:
+            return border
+        begin, end = _ROUND
+        corners = _smooth_step((torch.hypot(off[0][:, None], off[1]) - begin) / (end - begin))
+        return 1 - (1 - border) * (1 - corners)
 
 
 @lru_cache(maxsize=128)
@@ -126,7 +142,7 @@ def _fade(vertical: Axis, horizontal: Axis, length: float, dtype: torch.dtype) -
         return torch.where(fade > axes.NEGLIGIBLE, fade, 0.0)
 
 
-def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry) -> torch.Tensor:
+def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry, length: float) -> torch.Tensor:
     """The inner level meets the one around it near its border, in place; inside it keeps its own.
 
     Every band of a Laplacian pyramid fades over pixels of its own (Burt and Adelson 1983). Returns what that adds,
@@ -142,7 +158,7 @@ def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry) -> torch.Te
     correction = _SHARE * reduced[-1]
     for finer, coarser, step in zip(reduced[-2::-1], reduced[:0:-1], steps[::-1]):
         correction, below = axes.expand_block(torch.stack([correction, coarser]), *step)
-        shares = _shares(*finer.shape[-2:], finer.dtype).to(finer.device)
+        shares = _shares(*finer.shape[-2:], finer.dtype, length > 0).to(finer.device)
         correction = torch.addcmul(correction, finer - below, shares)
     layers[pair.inner] += pair.expand(correction)
     return correction
@@ -171,13 +187,14 @@ def _continue_outwards(layers: torch.Tensor, pair: Pair, length: float) -> None:
 class Method(NamedTuple):
     """How levels are brought to agree, pair by pair; without functions they stay as they are.
 
+    Both are given how far errors reach, in pixels; 0 for finished pictures.
     inwards: updates the inner level of a pair in place, the one around it being finished, and returns what it
         added on the inset's grid, where that says all. It needs these two levels only.
-    outwards: then updates the outer level of a pair in place, the one inside it being finished; given how far
-        errors reach. Layers that it leaves are rendered.
+    outwards: then updates the outer level of a pair in place, the one inside it being finished. Layers that it
+        leaves are rendered.
     """
 
-    inwards: Callable[[Levels, Pair, Geometry], torch.Tensor | None] | None = None
+    inwards: Callable[[Levels, Pair, Geometry, float], torch.Tensor | None] | None = None
     outwards: Callable[[torch.Tensor, Pair, float], None] | None = None
 
 
@@ -190,13 +207,14 @@ METHODS = {
 
 
 def blend_inwards(
-    images: torch.Tensor, geometry: Geometry, method: str, device: torch.device | None = None
+    images: torch.Tensor, geometry: Geometry, method: str, device: torch.device | None = None, length: float = 0.0
 ) -> tuple[torch.Tensor, list[tuple[Pair, torch.Tensor]]]:
     """What a method of `METHODS` makes of images [N, C, H, W], from the outermost inwards: layers in float32 or
     float64, and what it added to the inner level of each pair, on the grid of the inset.
 
     The list is empty for methods that change more than the level outside resolves. device: where to compute, the
     images' own by default; two levels at a time are brought there, and all that is given lies where the images do.
+    length: as for `blend`.
     Raises ValueError for an unknown method, or where images and geometry do not fit.
     """
     if method not in METHODS:
@@ -212,7 +230,7 @@ def blend_inwards(
         # inside it.
         own = images[pair.inner].to(device, layers.dtype, copy=True)
         near = {pair.outer: layers[pair.outer].to(device), pair.inner: own}
-        correction = update(near, pair, geometry)
+        correction = update(near, pair, geometry, length)
         layers[pair.inner] = near[pair.inner]
         if correction is not None:
             corrections[pair.inner] = pair, correction.to(layers.device)
@@ -225,7 +243,8 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     "border": what several levels show is the innermost one's, who sees it with zoom^2 times the signal; near
     its border it takes over `_SHARE` of what the level around it shows, band by band, and around its inset
     the outer level takes up what the inner one shows. The layers are rendered already. length: how
-    far that reaches, in pixels: `correlation_length` for estimates on the way, 0 for finished pictures.
+    far that reaches, in pixels: `correlation_length` for estimates on the way, 0 for finished pictures. On the way
+    the inner level takes over all of each band but the coarsest towards its corners.
 
     "multi-resolution", the paper's: layer i is seen by level i and by every level further out, each resolving
     bands of its frame up to its own pixel size. A band is the mean over the levels that resolve
@@ -247,7 +266,7 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     """
     if not length >= 0:
         raise ValueError(f"length must be a number of pixels from 0 on, got {length}.")
-    layers, _ = blend_inwards(images, geometry, method)
+    layers, _ = blend_inwards(images, geometry, method, length=length)
     if (update := METHODS[method].outwards) is not None:
         for pair in outwards(geometry):
             update(layers, pair, length)
