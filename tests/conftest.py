@@ -173,6 +173,8 @@ def comfy_page(chromium, comfy) -> Iterator:
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(comfy.url)
     page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
+    # A prompt that is queued before the server has given the page its number has its results told to nobody.
+    page.wait_for_function("window.app.api.socket?.readyState === 1 && window.app.api.clientId", timeout=120_000)
     yield page
     page.close()
 

@@ -229,6 +229,7 @@ def test_a_running_sampler_shows_its_levels_as_a_zoom(tab):
         "12": {"class_type": "ZoomStackViewer", "inputs": {"stack": ["11", 0]}},
     }  # fmt: skip
     load(tab, graph)
+    tab.wait_for_selector(".zs-message", state="attached")
     # Written down as it is said: what is seen for a moment only could be missed.
     tab.evaluate("""() => {
         window.said = [];
