@@ -213,7 +213,7 @@ CHANGES = [
         ("RAMP_POWER = 1.5", "RAMP_POWER = 1.0"),
         ("0.5 * w - 0.5 * max(w, 1.0)", "0.0"),
         ("max(-math.log2(pixel), 0.0)", "max(math.log2(pixel), 0.0)"),
-        ("weight = _smooth(np.minimum(low, high))", "weight = np.minimum(low, high)"),
+        ("weight = smooth_step(np.minimum(low, high))", "weight = np.minimum(low, high)"),
         # Levels let go on the device.
         ("for other in list(self._levels)[:-2]:", "for other in list(self._levels)[:0]:"),
         ("for other in list(self._levels)[:-2]:", "for other in list(self._levels)[:-1]:"),

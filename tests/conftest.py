@@ -168,13 +168,13 @@ def chromium() -> Iterator:
 @pytest.fixture
 def comfy_page(chromium, comfy) -> Iterator:
     """The test session's ComfyUI in a browser page, ready to use."""
+    from viewer_pages import wait_until_ready
+
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(comfy.url)
-    page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
-    # A prompt that is queued before the server has given the page its number has its results told to nobody.
-    page.wait_for_function("window.app.api.socket?.readyState === 1 && window.app.api.clientId", timeout=120_000)
+    wait_until_ready(page, timeout=120_000)
     yield page
     page.close()
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from viewer_pages import hold_still, new_page
+from viewer_pages import hold_still, new_page, wait_until_ready
 
 from zoom_core import parse_prompts
 
@@ -138,10 +138,10 @@ def page(request, chromium, comfy):
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda message: "zse" in message.text and page.problems.append(message.text))
     page.goto(comfy.url)
-    page.wait_for_function("window.app?.graph && window.app.vueAppReady")
+    wait_until_ready(page)
     page.evaluate(SETUP, request.param == "vue")
     page.reload()
-    page.wait_for_function("window.app?.graph && window.app.vueAppReady")
+    wait_until_ready(page)
     page.evaluate(SETUP, request.param == "vue")
     yield page
     page.close()

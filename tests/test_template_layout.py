@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from viewer_pages import wait_until_ready
 
 FOLDER = Path(__file__).resolve().parent.parent / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -71,7 +72,7 @@ def test_nothing_overlaps_and_all_fits_a_window(vue, comfy, comfy_page):
         vue,
     )
     page.reload()
-    page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=120_000)
+    wait_until_ready(page, timeout=120_000)
     for name in NAMES:
         boxes = page.evaluate(BOXES, read(name))
         for box in boxes:

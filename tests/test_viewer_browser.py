@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from viewer_pages import PICTURES, browser, hold_still, new_page, watched
+from viewer_pages import PICTURES, browser, hold_still, new_page, wait_until_ready, watched
 
 pytestmark = pytest.mark.browser
 STILL = ".zs-root[data-rest] .zs-stage[aria-busy=false]"
@@ -46,7 +46,7 @@ def tab(request, chromium, comfy):
 
 def open_frontend(page, url: str, vue: bool) -> None:
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_function("() => window.app?.graph && window.app.vueAppReady")
+    wait_until_ready(page)
     page.evaluate(
         """async (vue) => {
             const { setting } = app.extensionManager;
@@ -58,7 +58,7 @@ def open_frontend(page, url: str, vue: bool) -> None:
     )
     # A first visit opens a welcome over the graph; the second does not.
     page.reload(wait_until="domcontentloaded")
-    page.wait_for_function("() => window.app?.graph && window.app.vueAppReady")
+    wait_until_ready(page)
 
 
 def graph_of(*last: tuple[str, dict]) -> dict:

@@ -27,6 +27,13 @@ SLOW = 180_000  # ms, of waits for what comes soon on a machine that has nothing
 NOT_OURS = ("GL Driver Message", "Failed to load resource", "[Jobs API]")
 
 
+def wait_until_ready(page, timeout: float | None = None) -> None:
+    """Wait until the frontend has its graph and the server has given the page its number: a prompt that is queued
+    before that has its results told to nobody. timeout: ms, the page's own by default."""
+    page.wait_for_function("window.app?.graph && window.app.vueAppReady", timeout=timeout)
+    page.wait_for_function("window.app.api.socket?.readyState === 1 && window.app.api.clientId", timeout=timeout)
+
+
 @contextmanager
 def browser(arguments: list[str] = ARGUMENTS) -> Iterator:
     """A headless Chromium with WebGL; skips where there is none."""

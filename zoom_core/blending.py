@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from . import axes
 from .axes import Axis
+from .curves import smooth_step
 from .geometry import Geometry
 from .operators import check_levels, compute_dtype
 from .pairs import Pair, inwards, outwards
@@ -101,12 +102,6 @@ def _mean_of_pictures(layers: Levels, pair: Pair, geometry: Geometry, length: fl
     layers[pair.inner] += (expanded - layers[pair.inner]) * (around / (around + 1))
 
 
-def _smooth_step(x: torch.Tensor) -> torch.Tensor:
-    """0 below 0, 1 above 1, without a crease between."""
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
-
-
 @lru_cache(maxsize=128)
 def _shares(height: int, width: int, dtype: torch.dtype, rounded: bool) -> torch.Tensor:
     """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; where rounded, 1 from
@@ -116,14 +111,15 @@ def _shares(height: int, width: int, dtype: torch.dtype, rounded: bool) -> torch
         inside, off = [], []
         for size in (height, width):
             pixel = torch.arange(size, dtype=dtype)
-            inside.append(_smooth_step(torch.minimum(pixel, size - 1 - pixel) / _DEPTH))
+            inside.append(smooth_step((torch.minimum(pixel, size - 1 - pixel) / _DEPTH).clamp(0, 1)))
             off.append((pixel + 0.5) / size * 2 - 1)
         # The product leaves no crease along the diagonals of the corners.
         border = _SHARE * (1 - inside[0][:, None] * inside[1])
         if not rounded:
             return border
         begin, end = _ROUND
-        corners = _smooth_step((torch.hypot(off[0][:, None], off[1]) - begin) / (end - begin))
+        distance = torch.hypot(off[0][:, None], off[1])
+        corners = smooth_step(((distance - begin) / (end - begin)).clamp(0, 1))
         return 1 - (1 - border) * (1 - corners)
 
 

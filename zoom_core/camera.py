@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .curves import Curve
+from .curves import Curve, smooth_step
 from .geometry import Geometry
 from .path import CameraPath, View
 from .sound import Listening
@@ -39,10 +39,6 @@ def _ease_out(u: float) -> float:
     return u * (2 - u)
 
 
-def _ease_in_out(u: float) -> float:
-    return u * u * (3 - 2 * u)
-
-
 def _soft_ends(u: float) -> float:
     """Constant speed with a short start and stop; the speed itself rises along a cosine."""
     if u > 0.5:
@@ -56,7 +52,7 @@ def _soft_ends(u: float) -> float:
 EASINGS: dict[str, Callable[[float], float]] = {
     "linear": _linear,
     "soft ends": _soft_ends,
-    "ease in-out": _ease_in_out,
+    "ease in-out": smooth_step,
     "ease in": _ease_in,
     "ease out": _ease_out,
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from .curves import smooth_step
 from .path import CameraPath, View
 from .resample import Tile, Workspace, axis_tiles, draw
 
@@ -22,10 +23,6 @@ FADE_OF_MARGIN = 0.5
 RAMP_OF_MARGIN = 1.0
 # Eyes tell sharpness by octaves of energy: the ramp begins slower than a smooth step.
 RAMP_POWER = 1.5
-
-
-def _smooth(u: np.ndarray | float) -> np.ndarray | float:
-    return u * u * (3 - 2 * u)
 
 
 def _span(mask: np.ndarray) -> tuple[int, int]:
@@ -59,7 +56,7 @@ class _Placed:
         rise = [(max(w, 1.0), 0.5 * w - 0.5 * max(w, 1.0)) for w in widths]
         low = np.clip((center - edge - rise[0][1]) / rise[0][0], 0, 1)
         high = np.clip((edge + size - center - rise[1][1]) / rise[1][0], 0, 1)
-        weight = _smooth(np.minimum(low, high)) ** (1 + (RAMP_POWER - 1) * magnified)
+        weight = smooth_step(np.minimum(low, high)) ** (1 + (RAMP_POWER - 1) * magnified)
         self.weight = weight.astype(np.float32)
         self.weight[: within[0]] = 0
         self.weight[within[1] :] = 0
@@ -139,7 +136,7 @@ class Composer:
         rows, columns = (0, height), (0, width)
         while view.level < innermost:
             pixel = view.width * self.layers.shape[3] / (width * spacing)
-            magnified = float(_smooth(min(max(-math.log2(pixel), 0.0), 1.0))) if self.ramp else 0.0
+            magnified = float(smooth_step(min(max(-math.log2(pixel), 0.0), 1.0))) if self.ramp else 0.0
             view, visible = self.path.inward(view), self.path.inward(visible)
             seen = (visible.top, visible.height), (visible.left, visible.width)
             down = _Placed((view.top, view.height), seen[0], height, rows, magnified, self.ramp)

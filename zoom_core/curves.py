@@ -13,6 +13,11 @@ MAX_POINTS = 100_000
 _NUMBER = re.compile(r"[^\s,;]+")
 
 
+def smooth_step(u):
+    """From 0 at u = 0 to 1 at u = 1, level at both ends; u in 0..1: a number, an array or a tensor."""
+    return u * u * (3 - 2 * u)
+
+
 class Curve:
     """Values y over x in 0..1, smooth between the points and never beyond neighbouring ones.
 
@@ -50,7 +55,7 @@ class Curve:
         i = np.clip(np.searchsorted(self.x, x, side="right") - 1, 0, len(self.x) - 2)
         step = self.x[i + 1] - self.x[i]
         t = (x - self.x[i]) / step
-        rise = t * t * (3 - 2 * t)
+        rise = smooth_step(t)
         bend = step * t * (1 - t)
         inner = bend * ((1 - t) * self._slopes[i] - t * self._slopes[i + 1])
         return self.y[i] + rise * (self.y[i + 1] - self.y[i]) + inner

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from .axes import exact_products
 from .blending import DEFAULT, blend_inwards
+from .curves import smooth_step
 from .geometry import Geometry
 from .operators import check_finite
 from .pairs import inwards
@@ -49,7 +50,7 @@ def _border_weight(height: int, width: int, reach: tuple[float, float], device: 
         depth = torch.minimum(center, size - center) - 0.5
         ramps.append((depth / max(length, 1e-6)).clamp(0, 1))
     # The product leaves no crease along the diagonals of the corners.
-    inside = [ramp * ramp * (3 - 2 * ramp) for ramp in ramps]
+    inside = [smooth_step(ramp) for ramp in ramps]
     return 1 - inside[0][:, None] * inside[1][None, :]
 
 
