@@ -2,16 +2,18 @@
 
 import argparse
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from .captions import between_caption, training_caption
+from .text import WordTokenizer, tokens_of
 from .world import KINDS, Look, draw, looks
 
-SHARD = 1000
+SHARD = 250
+TELLINGS = 4  # captions of each training picture
 FIRST_EVAL_SEED = 900_000_000  # worlds from here on are never trained on
 # By kind, the share of pictures that are shifted, turned and enlarged a little: of the judge's, and of the model's.
 # Most of the model's lie as the levels of a zoom do; but a forest's trees would stand in rows.
@@ -101,10 +103,21 @@ def write_shard(job: tuple[str, int], loose: dict[str, float] = AS_LEVELS) -> st
     path = Path(folder) / f"shard_{number:04d}.npz"
     if path.exists():
         return str(path)
-    pictures = np.stack([draw_view(training_view(number * SHARD + n, loose)) for n in range(SHARD)])
+    numbers = range(number * SHARD, (number + 1) * SHARD)
+    pictures = np.stack([draw_view(training_view(n, loose)) for n in numbers])
     with whole(path) as part, open(part, "wb") as file:
-        np.savez(file, pictures=pictures, first=number * SHARD)
+        np.savez(file, pictures=pictures, tokens=told(numbers), first=number * SHARD)
     return str(path)
+
+
+def told(numbers: Iterable[int]) -> np.ndarray:
+    """Tokens of sentences about each of these training pictures, int16 [n, TELLINGS, LENGTH]."""
+    tokenizer = WordTokenizer.from_pretrained()
+    found = []
+    for number in numbers:
+        rng = np.random.default_rng((number, 2))
+        found.append([tokens_of(caption_of(number, rng), tokenizer, rng) for _ in range(TELLINGS)])
+    return np.array(found, np.int16)
 
 
 def ready_shards(folder: Path) -> list[Path]:
@@ -123,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", required=True, help="folder for everything that training writes")
     parser.add_argument("--pictures", type=int, default=40000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first shard of 1000 pictures")
+    parser.add_argument("--first", type=int, default=0, help=f"number of the first shard of {SHARD} pictures")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     folder = Path(args.work) / "pictures"

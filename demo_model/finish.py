@@ -17,8 +17,8 @@ import torch
 from .captions import training_caption
 from .data import look_of, view_of, write_array
 from .precision import fast_precision
-from .text import PAD, WordTokenizer, padded
-from .train import Run, error_weights, flow_error, import_comfy, tokens_of, told_to_end, training_parser
+from .text import PAD, WordTokenizer, padded, tokens_of
+from .train import Run, error_weights, flow_error, import_comfy, told_to_end, training_parser
 from .upscaler import painted_anew, shrink, trained
 from .world import draw
 
@@ -59,14 +59,13 @@ def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tens
     """Weights of the first stage's UNet made to fit the second's (`fresh`), which then ignores what it is shown."""
     result = {name: value.clone() for name, value in fresh.items()}
     for name, value in result.items():
+        if name.startswith("fine."):
+            continue  # of another size, and as fresh ones they add nothing
         old = state[name].float()
         if name == "input_blocks.0.0.weight":
             noisy = value.shape[1] // 2
             value.zero_()
             value[:, :noisy] = old[:, :noisy]  # and not the places
-        elif name == "fine.full_in.weight":
-            value.zero_()
-            value[:, :3], value[:, 6:] = old[:, :3], old[:, 3:]
         else:
             value.copy_(old)
     return result

@@ -24,7 +24,7 @@ from .classifier import Classifier, train_classifier
 from .data import FIRST_EVAL_SEED, LOOSE, write_shard
 from .world import KINDS, draw, draw_stack, looks
 
-TRAINING = 8  # shards of drawn pictures that the classifier learns from
+TRAINING = 32  # shards of drawn pictures that the classifier learns from
 REFERENCE_SEED = FIRST_EVAL_SEED + 50_000_000
 WORLD_SEED = FIRST_EVAL_SEED + 60_000_000
 

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 FOLD = 4  # 16 x 16 places instead of 64 x 64 keep training on a CPU possible
 DATA_STD = 0.5  # of the pictures, about; see ZoomUNet
-HALF, FULL = 48, 24  # widths of the fine stages at a half and at the whole resolution
 SENT = 64  # channels that the UNet gives to the fine stages beside its picture
+SEEN = 48  # channels that fine stages before the UNet give to it beside the noisy picture
 CONTEXT = 128
 UNET = dict(
     image_size=16,
-    in_channels=3 * FOLD * FOLD + 3,
+    in_channels=3 * FOLD * FOLD + 3 + SEEN,
     out_channels=3 * FOLD * FOLD + SENT,
     model_channels=96,
     channel_mult=(1, 2),
@@ -29,10 +29,17 @@ UNET = dict(
     transformer_depth=[0, 0, 0],
     transformer_depth_middle=1,
     transformer_depth_output=[0, 0, 0, 0, 0],
+    fine=dict(half=128, full=32, before=2, after=4),
 )
 # The second stage sees an enlarged picture beside the noisy one. It learns from parts of frames: so it is not told
-# where in the frame a pixel lies, and has no attention, which would meet many more pixels than it learned from.
-FINISH = UNET | dict(in_channels=2 * 3 * FOLD * FOLD, transformer_depth_middle=-1, shown=True)
+# where in the frame a pixel lies, and has no attention, which would meet many more pixels than it learned from. Its
+# fine stages are small, since its frames are large.
+FINISH = UNET | dict(
+    in_channels=2 * 3 * FOLD * FOLD,
+    transformer_depth_middle=-1,
+    fine=dict(half=48, full=24, before=0, after=2),
+    shown=True,
+)
 
 
 def spread_of(t: torch.Tensor) -> torch.Tensor:
@@ -68,36 +75,51 @@ class FineBlock(nn.Module):
 
 
 class Fine(nn.Module):
-    """Stages at a half and at the whole resolution after the folded UNet, so that its cells do not show.
+    """Stages at a half and at the whole resolution around the folded UNet, so that its cells do not show.
 
-    They add to the UNet's picture what convolutions over whole pixels make of it, of the noisy picture
-    and of channels that the UNet sends. seen: channels of what it saw.
+    Those before it see lines that are thinner than a cell. Those after it add to its picture what convolutions over
+    whole pixels make of it, of the noisy picture and of channels that the UNet sends. seen: channels of what it saw;
+    half, full: widths at a half and at the whole resolution; before, after: blocks at a half.
     """
 
-    def __init__(self, operations, seen, **kind):
+    def __init__(self, operations, seen, half, full, before, after, **kind):
         super().__init__()
         self.level = operations.Linear(CONTEXT, CONTEXT, **kind)
         self.words = operations.Linear(CONTEXT, CONTEXT, **kind)
-        self.full_in = operations.Conv2d(seen + 3, FULL, 3, padding=1, **kind)
-        self.to_half = operations.Conv2d(FULL, HALF, 4, 2, 1, **kind)
-        self.from_unet = operations.Conv2d(SENT, HALF, 3, padding=1, **kind)
-        self.at_half = nn.ModuleList(FineBlock(HALF, operations, **kind) for _ in range(2))
-        self.from_half = operations.Conv2d(HALF, FULL, 1, **kind)
-        self.at_full = FineBlock(FULL, operations, **kind)
-        self.norm = operations.GroupNorm(8, FULL, **kind)
-        self.out = operations.Conv2d(FULL, 3, 3, padding=1, **kind)
+        self.before = nn.ModuleList(FineBlock(half, operations, **kind) for _ in range(before))
+        if before:
+            self.look = operations.Conv2d(4 * seen, half, 3, padding=1, **kind)
+            self.to_unet = operations.Conv2d(half, SEEN, 4, 2, 1, **kind)
+        self.full_in = operations.Conv2d(seen + 3, full, 3, padding=1, **kind)
+        self.to_half = operations.Conv2d(full, half, 4, 2, 1, **kind)
+        self.from_unet = operations.Conv2d(SENT, half, 3, padding=1, **kind)
+        self.at_half = nn.ModuleList(FineBlock(half, operations, **kind) for _ in range(after))
+        self.from_half = operations.Conv2d(half, full, 1, **kind)
+        self.at_full = FineBlock(full, operations, **kind)
+        self.norm = operations.GroupNorm(8, full, **kind)
+        self.out = operations.Conv2d(full, 3, 3, padding=1, **kind)
 
-    def forward(self, noisy, picture, sent, timesteps, context):
+    def told(self, timesteps, context):
+        """What all blocks are told [B, CONTEXT]: noise levels [B] in 0..1000 and the first token [B, CONTEXT]."""
+        level = timestep_embedding(timesteps, CONTEXT).to(context)
+        return F.silu(self.level(level) + self.words(context))
+
+    def look_at(self, noisy, told):
+        """Channels at a half of the resolution, kept for the stages after the UNet, and those [B, SEEN, ..] for it."""
+        half = self.look(F.pixel_unshuffle(noisy, 2))
+        for block in self.before:
+            half = block(half, told)
+        return half, self.to_unet(half)
+
+    def forward(self, noisy, picture, sent, told, kept=0):
         """What to add to the UNet's `picture` [B, 3, H, W].
 
         noisy: what the UNet saw [B, seen, H, W], of unit variance; sent: its channels [B, SENT, H / FOLD, W / FOLD];
-        timesteps: noise levels [B] in 0..1000; context: the first token [B, CONTEXT].
+        kept: channels of `look_at`.
         """
-        level = timestep_embedding(timesteps, CONTEXT).to(context)
-        told = F.silu(self.level(level) + self.words(context))
         full = self.full_in(torch.cat([noisy, picture], 1))
         # Smooth interpolation: pixels must not know where in a cell they lie.
-        half = self.to_half(full) + self.from_unet(F.interpolate(sent, scale_factor=2, mode="bilinear"))
+        half = self.to_half(full) + self.from_unet(F.interpolate(sent, scale_factor=2, mode="bilinear")) + kept
         for block in self.at_half:
             half = block(half, told)
         full = full + F.interpolate(self.from_half(half), scale_factor=2, mode="bilinear")
@@ -116,11 +138,11 @@ class ZoomUNet(UNetModel):
     ask so small a net to carry the noise through before it learns what a picture is.
     """
 
-    def __init__(self, *args, shown=False, dtype=None, device=None, operations=None, **kwargs):
-        """shown: whether the input has three channels more, a picture to go by; see FINISH."""
+    def __init__(self, *args, fine, shown=False, dtype=None, device=None, operations=None, **kwargs):
+        """fine: sizes of the fine stages (`Fine`); shown: whether the input has a picture more, to go by (FINISH)."""
         super().__init__(*args, dtype=dtype, device=device, operations=operations, **kwargs)
         self.shown = shown
-        self.fine = Fine(operations, 6 if shown else 3, dtype=dtype, device=device)
+        self.fine = Fine(operations, 6 if shown else 3, **fine, dtype=dtype, device=device)
 
     def forward(self, x, timesteps=None, context=None, y=None, control=None, transformer_options={}, **kwargs):
         """Velocity (noise minus picture) of the noisy pictures x at `timesteps` 0..1000."""
@@ -132,25 +154,37 @@ class ZoomUNet(UNetModel):
         noisy = x / spread
         seen = torch.cat([noisy, shown / DATA_STD], 1) if self.shown else noisy
         folded = F.pixel_unshuffle(seen, FOLD)
+        told, kept = self.fine.told(timesteps, context[:, 0]), 0
         if not self.shown:
             folded = torch.cat([folded, places(folded)], 1)
+        if self.fine.before:
+            kept, for_unet = self.fine.look_at(seen, told)
+            folded = torch.cat([folded, for_unet], 1)
         out = super().forward(folded, timesteps, context, context[:, 0], control, transformer_options, **kwargs)
         coarse, sent = out.split([3 * FOLD * FOLD, SENT], 1)
         picture = F.pixel_shuffle(coarse, FOLD)
-        picture = picture + self.fine(seen, picture, sent, timesteps, context[:, 0])
+        picture = picture + self.fine(seen, picture, sent, told, kept)
         keep = (t - (1 - t) * DATA_STD**2) / spread**2
         velocity = keep * x - DATA_STD / spread * picture.to(x)
         return velocity[..., :height, :width]
 
 
 def widened(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of the UNet without its fine stages made to fit; it paints the same pictures.
+    """Weights of `Net` with other fine stages, or none, made to fit; new ones add nothing to the UNet's picture yet.
 
-    state, fresh: weights of `Net`, the old ones and those of a new network, whose fine stages add nothing yet.
+    state, fresh: weights of `Net`, the old ones and those of a new network.
     """
     result = {name: value.clone() for name, value in fresh.items()}
+    fine = {name: value.shape for name, value in fresh.items() if name.startswith("unet.fine.")}
+    same = fine == {name: value.shape for name, value in state.items() if name.startswith("unet.fine.")}
     for name, value in state.items():
-        if name.startswith("unet.out.2."):
+        if name in fine or name.startswith("unet.fine."):
+            if same:
+                result[name] = value.float()
+        elif name == "unet.input_blocks.0.0.weight":
+            result[name].zero_()
+            result[name][:, : value.shape[1]] = value
+        elif name.startswith("unet.out.2."):
             result[name][: len(value)] = value
         else:
             result[name] = value.float()

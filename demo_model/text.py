@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -83,6 +84,18 @@ def padded(tokens: list[int]) -> list[int]:
     if len(tokens) > LENGTH:
         tokens = tokens[: LENGTH - 1] + [END]
     return tokens + [PAD] * (LENGTH - len(tokens))
+
+
+def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
+    """A training caption's tokens, now and then with a word spelt or a meaningless word put in."""
+    words = [
+        tokenizer.word(w) if rng.random() > 0.02 else tokenizer.spell(w)
+        for w in text.replace(",", " ").replace("-", " ").split()
+    ]
+    if words and rng.random() < 0.08:
+        babble = "".join("bcdfghklmnprstvaeiou"[i] for i in rng.integers(20, size=int(rng.integers(3, 9))))
+        words.insert(int(rng.integers(len(words) + 1)), tokenizer.spell(babble))
+    return padded([START] + [t for w in words for t in w][: LENGTH - 2] + [END])
 
 
 class Block(nn.Module):

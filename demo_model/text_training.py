@@ -67,15 +67,16 @@ def answers(look: Look) -> list[int]:
 def head_start(encoder: TextEncoder, tokenize, steps: int = 1000, seed: int = 0) -> nn.Linear:
     """Train `encoder` in place; `tokenize(text, rng)` gives a line of tokens. Returns the heads."""
     rng = np.random.default_rng(seed)
-    heads = nn.Linear(encoder.norm.weight.shape[0], sum(len(options) for options in READ.values()))
+    device = encoder.norm.weight.device
+    heads = nn.Linear(encoder.norm.weight.shape[0], sum(len(options) for options in READ.values())).to(device)
     parameters = list(encoder.parameters()) + list(heads.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1.5e-3, betas=(0.9, 0.99), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.5e-3, steps, pct_start=0.1)
     encoder.requires_grad_(True)
     for step in range(steps):
         shown = [look for _ in range(8) for look in looks(int(rng.integers(1 << 30)), apart=bool(rng.integers(2)))]
-        tokens = torch.tensor([tokenize(training_caption(look, rng), rng) for look in shown])
-        wanted = torch.tensor([answers(look) for look in shown])
+        tokens = torch.tensor([tokenize(training_caption(look, rng), rng) for look in shown]).to(device)
+        wanted = torch.tensor([answers(look) for look in shown]).to(device)
         context, _ = encoder(tokens, tokens != PAD)
         parts = heads(context[:, 0]).split([len(options) for options in READ.values()], dim=-1)
         loss = sum(F.cross_entropy(part, wanted[:, n]) for n, part in enumerate(parts)) / len(parts)

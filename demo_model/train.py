@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .data import SHARD, caption_of, read_shard, ready_shards, training_view, whole, write_shard
+from .data import SHARD, TELLINGS, ready_shards, training_view, whole, write_shard
 from .precision import fast_precision
-from .text import CONFIG, LENGTH, PAD, TextEncoder, WordTokenizer, padded
+from .text import CONFIG, END, LENGTH, PAD, START, TextEncoder, WordTokenizer, padded, tokens_of
 from .text_training import head_start
 from .world import KINDS
 
@@ -65,36 +65,39 @@ def import_comfy(folder: str | None) -> None:
 
 
 class Pictures:
-    """The drawn pictures that are ready; grows while more are drawn.
+    """The drawn pictures that are ready, on the device that trains; grows while more are drawn.
 
     often: how many times as often as others a kind is taken, by its name.
     """
 
-    def __init__(self, folder: Path, often: dict[str, float] | None = None):
+    def __init__(self, folder: Path, often: dict[str, float] | None = None, device: str = "cpu"):
         self.folder, self.seen, self._often = folder, set(), often or {}
-        self.pictures: list[np.ndarray] = []
-        self.first: list[int] = []
-        self._weights: list[float] = []
+        self.pictures = torch.empty(0, 3, 64, 64, dtype=torch.uint8, device=device)
+        self._tokens = torch.empty(0, TELLINGS, LENGTH, dtype=torch.int16, device=device)
+        self._chances = torch.empty(0, device=device)
 
     def refresh(self) -> int:
         """Read new shards; the number of pictures."""
-        for path in ready_shards(self.folder):
-            if path not in self.seen:
-                pictures, first = read_shard(path)
-                self.seen.add(path)
-                self.pictures.append(pictures)
-                numbers = range(first, first + len(pictures))
-                self.first += numbers
-                self._weights += [self._often.get(KINDS[training_view(number)["kind"]], 1.0) for number in numbers]
-        self._chances = np.array(self._weights) / sum(self._weights)
-        return len(self.first)
+        fresh = [path for path in ready_shards(self.folder) if path not in self.seen]
+        for path in fresh:
+            self.seen.add(path)
+            with np.load(path) as file:
+                pictures, tokens, first = file["pictures"], file["tokens"], int(file["first"])
+            kinds = [KINDS[training_view(number)["kind"]] for number in range(first, first + len(pictures))]
+            self._add("pictures", torch.from_numpy(pictures).permute(0, 3, 1, 2))
+            self._add("_tokens", torch.from_numpy(tokens))
+            self._add("_chances", torch.tensor([self._often.get(kind, 1.0) for kind in kinds]))
+        return len(self.pictures)
 
-    def batch(self, count: int, rng: np.random.Generator):
-        """Pictures [count, 3, 64, 64] in -1..1 and their numbers."""
-        chosen = rng.choice(len(self.first), count, p=self._chances)
-        stacked = np.stack([self.pictures[i // SHARD][i % SHARD] for i in chosen])
-        x = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        return x, [self.first[i] for i in chosen]
+    def _add(self, name: str, more: torch.Tensor) -> None:
+        have = getattr(self, name)
+        setattr(self, name, torch.cat([have, more.to(have)]))
+
+    def batch(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pictures [count, 3, 64, 64] in -1..1 and tokens [count, T] of a sentence about each."""
+        chosen = torch.multinomial(self._chances, count, replacement=True, generator=generator)
+        told = torch.randint(TELLINGS, (count,), generator=generator, device=chosen.device)
+        return self.pictures[chosen].float() / 127.5 - 1.0, self._tokens[chosen, told].long()
 
 
 def factors(text: str) -> dict[str, float]:
@@ -103,18 +106,6 @@ def factors(text: str) -> dict[str, float]:
     if unknown := found.keys() - set(KINDS):
         raise argparse.ArgumentTypeError(f"expected kinds of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
     return found
-
-
-def tokens_of(text: str, tokenizer: WordTokenizer, rng: np.random.Generator) -> list[int]:
-    """A caption's tokens, now and then with a word spelt or a meaningless word put in."""
-    words = [
-        tokenizer.word(w) if rng.random() > 0.02 else tokenizer.spell(w)
-        for w in text.replace(",", " ").replace("-", " ").split()
-    ]
-    if words and rng.random() < 0.08:
-        babble = "".join("bcdfghklmnprstvaeiou"[i] for i in rng.integers(20, size=int(rng.integers(3, 9))))
-        words.insert(int(rng.integers(len(words) + 1)), tokenizer.spell(babble))
-    return padded([1] + [t for w in words for t in w][: LENGTH - 2] + [2])
 
 
 def contrasts(x: torch.Tensor) -> torch.Tensor:
@@ -129,10 +120,10 @@ def noise_levels(contrast: torch.Tensor, generator: torch.Generator) -> torch.Te
     of a training goes there.
     What a pale picture shows drowns in less noise than what a strong one does, and is learned there.
     """
-    count = len(contrast)
-    middle = torch.sigmoid(0.3 + contrast.log() + 1.3 * torch.randn(count, generator=generator))
-    high = 0.6 + 0.4 * torch.rand(count, generator=generator)
-    return torch.where(torch.rand(count, generator=generator) < 0.5, middle, high).clamp(1e-3, 1.0)
+    made = dict(size=(len(contrast),), generator=generator, device=contrast.device)
+    middle = torch.sigmoid(0.3 + contrast.log() + 1.3 * torch.randn(**made))
+    high = 0.6 + 0.4 * torch.rand(**made)
+    return torch.where(torch.rand(**made) < 0.5, middle, high).clamp(1e-3, 1.0)
 
 
 def share_of_rate(step: int, done: float) -> float:
@@ -175,7 +166,7 @@ class Net(torch.nn.Module):
     def forward(self, noisy, sigma, tokens):
         """Velocity [B, 3, H, W] for noisy pictures, sigmas [B] and tokens [B, T]."""
         context, _ = self.text(tokens, tokens != PAD)
-        return self.unet(noisy, sigma * 1000.0, context=context)
+        return self.unet(noisy, sigma * 1000.0, context=context, transformer_options={})
 
 
 def schedule(steps: int, shift: float = 2.0) -> torch.Tensor:
@@ -248,7 +239,7 @@ def flow_error(out: torch.Tensor, x: torch.Tensor, noise: torch.Tensor, sigma: t
 
     # Every noise level counts alike: the error in units of what the UNet has to add.
     unit = (spread_of(sigma) / DATA_STD)[:, None, None, None]
-    error = (out.float() - (noise - x).to(out.device)) * unit.to(out.device)
+    error = (out.float() - (noise - x)) * unit
     return (torch.fft.fft2(error, norm="ortho").abs().square() * weights).mean()
 
 
@@ -349,6 +340,7 @@ def main() -> None:
     parser.add_argument("--often", type=factors, help="kinds to take more often or more seldom, as galaxy=2,nebula=0.5")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile; takes a minute, pays on a GPU")
     parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
     args = parser.parse_args()
     folder = args.work / "pictures"
@@ -370,7 +362,10 @@ def train(args, folder: Path) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = True
     net = Net().to(device)
+    if device == "cuda":
+        net.to(memory_format=torch.channels_last)
     for name, weights in net.named_parameters():
         weights.requires_grad_(args.only is None or name.startswith(tuple(args.only)))
 
@@ -381,42 +376,43 @@ def train(args, folder: Path) -> None:
             head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
 
     run = Run(net, args, args.work / "checkpoint.pt", prepare)
-    data = Pictures(folder, args.often)
+    forward = torch.compile(net) if args.compile else net
+    data = Pictures(folder, args.often, device)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
-    frequencies = error_weights(data.pictures[0].shape[1], FOLD, args.lattice).to(device)
-    rng = np.random.default_rng(run.step)
-    generator = torch.Generator().manual_seed(run.step)
+    frequencies = error_weights(data.pictures.shape[-1], FOLD, args.lattice).to(device)
+    silence = torch.tensor(padded([START, END]), device=device)
+    generator = torch.Generator(device).manual_seed(run.step)
     cast = fast_precision(device)
     last_sheet = time.monotonic()
     log_path = args.work / "losses.csv"
     fresh = not log_path.exists()
-    losses: list[float] = []
+    losses: list[torch.Tensor] = []
     with open(log_path, "a", newline="") as log_file:
         log = csv.writer(log_file)
         if fresh:
             log.writerow(("step", "minutes", "loss", "rate", "pictures"))
         while not asked_to_end and run.done < 1.0:
             minutes = run.used / 60
-            x, numbers = data.batch(args.batch, rng)
-            texts = ["" if rng.random() < 0.1 else caption_of(number, rng) for number in numbers]
-            tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts]).to(device)
-            noise = torch.randn(x.shape, generator=generator)
+            x, tokens = data.batch(args.batch, generator)
+            untold = torch.rand(len(x), 1, generator=generator, device=device) < 0.1
+            noise = torch.randn(x.shape, generator=generator, device=device)
             contrast = contrasts(x)
             sigma = noise_levels(contrast, generator)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
-                out = net(mixed.to(device), sigma.to(device), tokens)
+                out = forward(mixed, sigma, torch.where(untold, silence, tokens))
             # Else cell walls and the arms of galaxies would hardly count beside forests.
-            loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None].to(device))
+            loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None])
             rate = run.learn(loss)
-            losses.append(loss.item())
+            losses.append(loss.detach())
             if run.step % 200 == 0:
                 data.refresh()
             if run.step % 50 == 0:
-                log.writerow((run.step, f"{minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}", len(data.first)))
+                mean = float(torch.stack(losses).mean())
+                log.writerow((run.step, f"{minutes:.2f}", f"{mean:.5f}", f"{rate:.6f}", len(data.pictures)))
                 log_file.flush()
-                print(f"step {run.step}  {minutes:.1f} min  loss {np.mean(losses):.4f}  rate {rate:.2e}", flush=True)
+                print(f"step {run.step}  {minutes:.1f} min  loss {mean:.4f}  rate {rate:.2e}", flush=True)
                 losses.clear()
             if time.monotonic() - last_sheet > 60 * args.sheets:
                 with cast:
