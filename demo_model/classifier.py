@@ -57,8 +57,8 @@ def train_classifier(folder: Path, path: Path, steps: int = 700, shards: int = 8
         net.load_state_dict(torch.load(path, weights_only=True))
     else:
         parts = [read_shard(shard) for shard in ready_shards(folder)[:shards]]
-        pictures = torch.from_numpy(np.concatenate([p for p, _ in parts])).permute(0, 3, 1, 2)
-        numbers = [first + n for p, first in parts for n in range(len(p))]
+        pictures = torch.from_numpy(np.concatenate([p for p, _, _ in parts])).permute(0, 3, 1, 2)
+        numbers = [first + n for p, _, first in parts for n in range(len(p))]
         clear = torch.tensor([not is_between(n) for n in numbers])
         pictures, kinds = pictures[clear], torch.tensor(numbers)[clear] % len(KINDS)
         optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)

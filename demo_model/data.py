@@ -125,10 +125,15 @@ def ready_shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("shard_*.npz"))
 
 
-def read_shard(path: Path) -> tuple[np.ndarray, int]:
-    """Pictures uint8 [n, 64, 64, 3] and the index of the first."""
+def read_shard(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """Pictures uint8 [n, 64, 64, 3], tokens of sentences about them int16 [n, TELLINGS, LENGTH], the first's index."""
     with np.load(path) as file:
-        return file["pictures"], int(file["first"])
+        if "tokens" not in file:
+            raise ValueError(
+                f"{path}: expected pictures and sentences about them, got pictures only. An earlier version drew it: "
+                "delete it and draw again."
+            )
+        return file["pictures"], file["tokens"], int(file["first"])
 
 
 def main() -> None:

@@ -56,11 +56,14 @@ def caption(index: int, rng: np.random.Generator) -> str:
 
 
 def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of the first stage's UNet made to fit the second's (`fresh`), which then ignores what it is shown."""
+    """Weights of the first stage's UNet made to fit the second's (`fresh`), which then ignores what it is shown.
+
+    Its fine stages are of another size: they stay as `initialise` left them and add nothing yet.
+    """
     result = {name: value.clone() for name, value in fresh.items()}
     for name, value in result.items():
         if name.startswith("fine."):
-            continue  # of another size, and as fresh ones they add nothing
+            continue
         old = state[name].float()
         if name == "input_blocks.0.0.weight":
             noisy = value.shape[1] // 2
@@ -151,7 +154,7 @@ def train(args, folder: Path) -> None:
     import_comfy(args.comfyui)
     import comfy.ops
 
-    from .network import FINISH, FOLD, ZoomUNet
+    from .network import FINISH, FOLD, ZoomUNet, initialise
 
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
@@ -161,6 +164,7 @@ def train(args, folder: Path) -> None:
     net = ZoomUNet(**FINISH, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
 
     def prepare() -> None:
+        initialise(net)
         net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
 
     run = Run(net, args, folder / "checkpoint.pt", prepare, prefix="unet.")

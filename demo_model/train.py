@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .data import SHARD, TELLINGS, ready_shards, training_view, whole, write_shard
+from .data import SHARD, TELLINGS, read_shard, ready_shards, training_view, whole, write_shard
 from .precision import fast_precision
 from .text import CONFIG, END, LENGTH, PAD, START, TextEncoder, WordTokenizer, padded, tokens_of
 from .text_training import head_start
@@ -81,8 +81,7 @@ class Pictures:
         fresh = [path for path in ready_shards(self.folder) if path not in self.seen]
         for path in fresh:
             self.seen.add(path)
-            with np.load(path) as file:
-                pictures, tokens, first = file["pictures"], file["tokens"], int(file["first"])
+            pictures, tokens, first = read_shard(path)
             kinds = [KINDS[training_view(number)["kind"]] for number in range(first, first + len(pictures))]
             self._add("pictures", torch.from_numpy(pictures).permute(0, 3, 1, 2))
             self._add("_tokens", torch.from_numpy(tokens))

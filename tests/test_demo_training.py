@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from demo_model.data import draw_view, training_view
+from demo_model import data
+from demo_model.data import draw_view, told, training_view
 from demo_model.precision import fast_precision
 from demo_model.text import padded
 
@@ -55,13 +56,14 @@ def test_weights_without_fine_stages_paint_the_same_pictures_in_the_new_network(
     old = {name: value.clone() for name, value in net.state_dict().items() if not name.startswith("unet.fine.")}
     for name in ("unet.out.2.weight", "unet.out.2.bias"):
         old[name] = old[name][:48]
+    old["unet.input_blocks.0.0.weight"] = old["unet.input_blocks.0.0.weight"][:, :51]
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         context = net.text(TOKENS, TOKENS != 0)[0]
         t = LEVELS[:, None, None, None]
         spread = network.spread_of(t)
         folded = F.pixel_unshuffle(x / spread, 4)
-        folded = torch.cat([folded, network.places(folded)], 1)
+        folded = torch.cat([folded, network.places(folded), torch.zeros(2, network.SEEN, 16, 16)], 1)
         answer = F.pixel_shuffle(UNetModel.forward(net.unet, folded, LEVELS * 1000, context, context[:, 0])[:, :48], 4)
         expected = (t - (1 - t) / 4) / spread**2 * x - 0.5 / spread * answer
         from demo_model.train import Net
@@ -72,27 +74,33 @@ def test_weights_without_fine_stages_paint_the_same_pictures_in_the_new_network(
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 71), (4, 8)])
-def test_the_fine_stages_take_any_size_and_do_not_know_where_a_cell_begins(net, size):
+def test_the_fine_stages_take_any_size_and_do_not_know_where_a_cell_begins(network, net, size):
     with torch.no_grad():
         net.unet.fine.out.weight.normal_(std=0.1)
         x = torch.randn(1, 3, *size)
         assert net(x, LEVELS[:1], TOKENS[:1]).shape == x.shape
         # With nothing from the UNet, what they add moves with the picture, by whatever even number of pixels.
         fine = net.unet.fine
-        noisy, sent, t, token = (
-            torch.randn(1, 3, 64, 64),
-            torch.zeros(1, 64, 16, 16),
-            LEVELS[:1] * 1e3,
-            torch.ones(1, 128),
-        )
-        for block in (*fine.at_half, fine.at_full):
+        noisy, sent = torch.randn(1, 3, 96, 96), torch.zeros(1, network.SENT, 24, 24)
+        told = fine.told(LEVELS[:1] * 1e3, torch.ones(1, 128))
+        for block in (*fine.before, *fine.at_half, fine.at_full):
             # Normalisation looks at the whole frame, whose content changes with a shift.
             block.norm1 = block.norm2 = torch.nn.Identity()
         fine.norm = torch.nn.Identity()
-        still = fine(noisy, 0 * noisy, sent, t, token)
-        moved = fine(noisy.roll(2, -1), 0 * noisy, sent, t, token)
+        still, moved = (fine(x, 0 * x, sent, told, fine.look_at(x, told)[0]) for x in (noisy, noisy.roll(2, -1)))
     assert still.std() > 1e-3
-    assert torch.allclose(still[..., 24:40, 24:40], moved[..., 24:40, 26:42], atol=1e-3 * float(still.std()))
+    assert torch.allclose(still[..., 40:56, 40:56], moved[..., 40:56, 42:58], atol=1e-3 * float(still.std()))
+
+
+def test_the_stages_before_the_unet_reach_the_picture_through_it(net):
+    """Their blocks, and the convolution by which the UNet takes what they see, are not idle."""
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        net.unet.fine.out.weight.zero_()  # nothing after the UNet
+        before = net(x, LEVELS[:1], TOKENS[:1])
+        net.unet.fine.look.weight.mul_(2)
+        after = net(x, LEVELS[:1], TOKENS[:1])
+    assert float((after - before).abs().max()) > 1e-3
 
 
 def test_the_rate_rises_stays_and_falls():
@@ -140,21 +148,41 @@ def test_an_older_torch_that_cannot_tell_trains_in_float32(monkeypatch):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
+def test_a_shard_holds_pictures_and_sentences_about_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "SHARD", 2)
+    path = data.write_shard((str(tmp_path), 3))
+    pictures, tokens, first = data.read_shard(Path(path))
+    assert first == 6 and np.array_equal(pictures[1], draw_view(training_view(7)))
+    assert np.array_equal(tokens, told([6, 7])) and tokens.shape == (2, data.TELLINGS, 32)
+    assert data.ready_shards(tmp_path) == [Path(path)]
+    np.savez(path, pictures=pictures, first=first)
+    with pytest.raises(ValueError, match="shard_0003.*got pictures only"):
+        data.read_shard(Path(path))
+
+
 def test_hard_kinds_are_taken_more_often(tmp_path):
     from demo_model.train import Pictures, factors
 
-    drawn = np.zeros((240, 64, 64, 3), np.uint8)
-    np.savez(tmp_path / "shard_0000.npz", pictures=drawn, first=0)
+    numbers = np.arange(240, dtype=np.uint8)
+    drawn = np.broadcast_to(numbers[:, None, None, None], (240, 64, 64, 3))
+    np.savez(tmp_path / "shard_0000.npz", pictures=drawn, tokens=told(range(240)), first=0)
     often = factors("galaxy=3,star system=0")
     assert often == {"galaxy": 3.0, "star system": 0.0}
-    data = Pictures(tmp_path, often)
-    assert data.refresh() == 240
-    _, numbers = data.batch(6000, np.random.default_rng(0))
-    kinds = np.bincount([training_view(number)["kind"] for number in numbers], minlength=12)
+    shown = Pictures(tmp_path, often)
+    assert shown.refresh() == 240
+    pictures, tokens = shown.batch(6000, torch.Generator().manual_seed(0))
+    assert pictures.shape == (6000, 3, 64, 64) and float(pictures.min()) >= -1 and tokens.shape == (6000, 32)
+    chosen = ((pictures[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
+    kinds = np.bincount([training_view(number)["kind"] for number in chosen], minlength=12)
     among = np.bincount([training_view(number)["kind"] for number in range(240)], minlength=12)
     per_picture = kinds / among
     assert per_picture[3] == 0
     assert per_picture[1] / per_picture[[0, 2, *range(4, 12)]].mean() == pytest.approx(3, rel=0.15)
+    # Every sentence is about the picture beside it, in more than one wording.
+    words = told(range(240))
+    said = {(number, tuple(line)) for number, line in zip(chosen, tokens.tolist())}
+    assert all(any(tuple(way) == line for way in words[number].tolist()) for number, line in said)
+    assert len(said) > 2 * len(set(chosen))
     with pytest.raises(argparse.ArgumentTypeError, match="expected kinds of galaxy cluster.*got comet"):
         factors("comet=2")
 
@@ -175,7 +203,7 @@ def run(work: Path, comfy_path: Path, *more: str) -> subprocess.Popen:
 def test_a_run_that_is_told_to_end_loses_nothing_and_goes_on(tmp_path, comfy_path):
     (tmp_path / "pictures").mkdir()
     drawn = np.stack([draw_view(training_view(n)) for n in range(24)])
-    np.savez(tmp_path / "pictures" / "shard_0000.npz", pictures=drawn, first=0)
+    np.savez(tmp_path / "pictures" / "shard_0000.npz", pictures=drawn, tokens=told(range(24)), first=0)
     process = run(tmp_path, comfy_path, "--minutes", "60")
     log = tmp_path / "losses.csv"
     limit = time.monotonic() + 1800
@@ -211,6 +239,7 @@ def test_the_second_stage_starts_from_the_first_and_ignores_what_it_is_shown(net
     net = network.ZoomUNet(
         **network.FINISH, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init
     )
+    network.initialise(net)
     net.load_state_dict(from_first_stage(first, net.state_dict()))
     x, context = torch.randn(1, 3, 64, 64), torch.randn(1, 32, 128)
     with torch.no_grad():
