@@ -339,7 +339,6 @@ def main() -> None:
     parser.add_argument("--often", type=factors, help="kinds to take more often or more seldom, as galaxy=2,nebula=0.5")
     parser.add_argument("--sheets", type=float, default=60, help="minutes from one sample sheet to the next")
     parser.add_argument("--init", type=Path, help="start from these exported weights instead of from nothing")
-    parser.add_argument("--compile", action="store_true", help="by torch.compile; takes a minute, pays on a GPU")
     parser.add_argument("--only", nargs="*", help="train only the weights whose names begin so, as unet.fine")
     args = parser.parse_args()
     folder = args.work / "pictures"
@@ -375,7 +374,6 @@ def train(args, folder: Path) -> None:
             head_start(net.text, lambda text, rng: tokens_of(text, tokenizer, rng))
 
     run = Run(net, args, args.work / "checkpoint.pt", prepare)
-    forward = torch.compile(net) if args.compile else net
     data = Pictures(folder, args.often, device)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
@@ -400,7 +398,7 @@ def train(args, folder: Path) -> None:
             sigma = noise_levels(contrast, generator)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with cast:
-                out = forward(mixed, sigma, torch.where(untold, silence, tokens))
+                out = net(mixed, sigma, torch.where(untold, silence, tokens))
             # Else cell walls and the arms of galaxies would hardly count beside forests.
             loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None])
             rate = run.learn(loss)
