@@ -8,6 +8,7 @@ its name: an animated WebP of that name moves there, which a JPEG cannot.
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import shutil
@@ -24,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from launcher import workflow as workflows  # noqa: E402
 from launcher.client import ComfyClient, Graph  # noqa: E402
+from launcher.console import Problem  # noqa: E402
 from launcher.server import ComfyServer  # noqa: E402
 from zoom_core import ZoomLevel, ZoomLevels, ZoomStack, parse_prompts, render_view  # noqa: E402
 
@@ -119,7 +121,12 @@ def make(client: ComfyClient, paths: list[Path]) -> None:
 
 
 def main() -> None:
-    paths = [workflows.find(name) for name in sys.argv[1:]] or workflows.bundled()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these workflows only")
+    try:
+        paths = [workflows.find(name) for name in parser.parse_args().names] or workflows.bundled()
+    except Problem as problem:
+        parser.error(str(problem))
     with tempfile.TemporaryDirectory() as folder:
         server = ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(folder), arguments=["--cpu"])
         shutil.copytree(workflows.FOLDER / "input", server.base / "input")
