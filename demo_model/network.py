@@ -111,11 +111,11 @@ class Fine(nn.Module):
             half = block(half, told)
         return half, self.to_unet(half)
 
-    def forward(self, noisy, picture, sent, told, kept=0):
+    def forward(self, noisy, picture, sent, told, kept):
         """What to add to the UNet's `picture` [B, 3, H, W].
 
         noisy: what the UNet saw [B, seen, H, W], of unit variance; sent: its channels [B, SENT, H / FOLD, W / FOLD];
-        kept: channels of `look_at`.
+        kept: channels of `look_at`, 0 without stages before the UNet.
         """
         full = self.full_in(torch.cat([noisy, picture], 1))
         # Smooth interpolation: pixels must not know where in a cell they lie.
@@ -175,19 +175,16 @@ def widened(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> d
     state, fresh: weights of `Net`, the old ones and those of a new network.
     """
     result = {name: value.clone() for name, value in fresh.items()}
-    fine = {name: value.shape for name, value in fresh.items() if name.startswith("unet.fine.")}
-    same = fine == {name: value.shape for name, value in state.items() if name.startswith("unet.fine.")}
+    fine, ours = (
+        {name: value.shape for name, value in weights.items() if name.startswith("unet.fine.")}
+        for weights in (fresh, state)
+    )
     for name, value in state.items():
-        if name in fine or name.startswith("unet.fine."):
-            if same:
-                result[name] = value.float()
-        elif name == "unet.input_blocks.0.0.weight":
-            result[name].zero_()
-            result[name][:, : value.shape[1]] = value
-        elif name.startswith("unet.out.2."):
-            result[name][: len(value)] = value
-        else:
-            result[name] = value.float()
+        if name in ours and ours != fine:
+            continue
+        # What has more channels now gives or takes nothing by the new ones.
+        result[name].zero_()
+        result[name][tuple(map(slice, value.shape))] = value
     return result
 
 

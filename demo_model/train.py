@@ -79,18 +79,21 @@ class Pictures:
     def refresh(self) -> int:
         """Read new shards; the number of pictures."""
         fresh = [path for path in ready_shards(self.folder) if path not in self.seen]
-        for path in fresh:
-            self.seen.add(path)
-            pictures, tokens, first = read_shard(path)
-            kinds = [KINDS[training_view(number)["kind"]] for number in range(first, first + len(pictures))]
-            self._add("pictures", torch.from_numpy(pictures).permute(0, 3, 1, 2))
-            self._add("_tokens", torch.from_numpy(tokens))
-            self._add("_chances", torch.tensor([self._often.get(kind, 1.0) for kind in kinds]))
+        if fresh:
+            self.seen.update(fresh)
+            # All at once: what is there is copied.
+            pictures, tokens, chances = map(torch.cat, zip(*map(self._read, fresh)))
+            self.pictures = torch.cat([self.pictures, pictures.to(self.pictures)])
+            self._tokens = torch.cat([self._tokens, tokens.to(self._tokens)])
+            self._chances = torch.cat([self._chances, chances.to(self._chances)])
         return len(self.pictures)
 
-    def _add(self, name: str, more: torch.Tensor) -> None:
-        have = getattr(self, name)
-        setattr(self, name, torch.cat([have, more.to(have)]))
+    def _read(self, path: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pictures [n, 3, 64, 64], tokens [n, TELLINGS, T] and how often each is taken [n], of one shard."""
+        pictures, tokens, first = read_shard(path)
+        kinds = [KINDS[training_view(number)["kind"]] for number in range(first, first + len(pictures))]
+        chances = torch.tensor([self._often.get(kind, 1.0) for kind in kinds])
+        return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(tokens), chances
 
     def batch(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures [count, 3, 64, 64] in -1..1 and tokens [count, T] of a sentence about each."""
@@ -165,7 +168,7 @@ class Net(torch.nn.Module):
     def forward(self, noisy, sigma, tokens):
         """Velocity [B, 3, H, W] for noisy pictures, sigmas [B] and tokens [B, T]."""
         context, _ = self.text(tokens, tokens != PAD)
-        return self.unet(noisy, sigma * 1000.0, context=context, transformer_options={})
+        return self.unet(noisy, sigma * 1000.0, context=context)
 
 
 def schedule(steps: int, shift: float = 2.0) -> torch.Tensor:
