@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from .captions import training_caption
-from .data import look_of, view_of, write_array
+from .data import AS_LEVELS, look_of, view_of, write_array
 from .precision import fast_precision
 from .text import PAD, WordTokenizer, padded, tokens_of
 from .train import Run, error_weights, flow_error, import_comfy, told_to_end, training_parser
@@ -36,7 +37,7 @@ WEIGHTS = Path(__file__).with_name("zoom_demo_finish.safetensors")
 
 def finish_view(index: int) -> dict:
     """The random view number `index`; three in four show what lies inside, as a zoom's levels do."""
-    view = view_of(index, FIRST_SEED)
+    view = view_of(index, FIRST_SEED, AS_LEVELS)
     return view | {"only": view["only"] and index % 2 == 0}
 
 
@@ -77,9 +78,10 @@ def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tens
 class LargePictures:
     """Drawn pictures of a folder and what the net is shown of them, which is made on first use and kept."""
 
-    def __init__(self, folder: Path, net, tokenizer: WordTokenizer):
-        self.folder, self.net, self.tokenizer = folder, net, tokenizer
-        self.upscaler = trained()
+    def __init__(self, folder: Path, net, tokenizer: WordTokenizer, device: str = "cpu"):
+        """net: the first stage, on `device`, which paints."""
+        self.folder, self.net, self.tokenizer, self.device = folder, net, tokenizer, device
+        self.upscaler = trained().to(device)
         self.drawn: list[torch.Tensor] = []  # of [SHARD, 3, SIZE, SIZE] uint8
         self.shown: list[torch.Tensor] = []  # of [len(SPOILT), SHARD, 3, SIZE, SIZE] uint8
 
@@ -103,17 +105,17 @@ class LargePictures:
         rng, generator = np.random.default_rng(number), torch.Generator().manual_seed(number)
         found = []
         for start in range(0, SHARD, 24):
-            small = shrink(drawn[start : start + 24].float() / 255)
+            small = shrink(drawn[start : start + 24].to(self.device).float() / 255)
             texts = [caption(number * SHARD + start + n, rng) for n in range(len(small))]
-            tokens = torch.tensor([padded(self.tokenizer(text)["input_ids"]) for text in texts])
+            tokens = torch.tensor([padded(self.tokenizer(text)["input_ids"]) for text in texts], device=self.device)
             inputs = []
             for lowest, highest in SPOILT:
-                level = torch.from_numpy(rng.uniform(lowest, highest, len(small))).float()
+                level = torch.from_numpy(rng.uniform(lowest, highest, len(small))).to(small)
                 spoilt = painted_anew(small, self.net, tokens, level, SHARES_OF_LEVEL, generator) if highest else small
                 inputs.append(spoilt)
             inputs[3][MIDDLE] = small[MIDDLE]
             enlarged = [self.upscaler(x).clamp(0, 1) for x in inputs]
-            found.append((torch.stack(enlarged) * 255).round().to(torch.uint8))
+            found.append((torch.stack(enlarged) * 255).round().to(torch.uint8).cpu())
         return torch.cat(found, 1)
 
     def batch(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
@@ -127,7 +129,7 @@ class LargePictures:
             pair = torch.stack([self.drawn[shard][n][part], self.shown[shard][how, n][part]])
             pairs.append(pair.flip(-1) if rng.random() < 0.5 else pair)
             numbers.append(shard * SHARD + n)
-        drawn, shown = (torch.stack(pairs).float() / 127.5 - 1).unbind(1)
+        drawn, shown = (torch.stack(pairs).to(self.device).float() / 127.5 - 1).unbind(1)
         return drawn, shown, numbers
 
 
@@ -137,6 +139,7 @@ def main() -> None:
     parser.set_defaults(minutes=75, batch=24, threads=1, average=0.998, export=WEIGHTS)
     parser.add_argument("--pictures", type=int, default=2880, help="how many to draw")
     parser.add_argument("--processes", type=int, default=2, help="that draw")
+    parser.add_argument("--init", type=Path, help="start from these exported weights instead of the first stage's")
     args = parser.parse_args()
     folder = args.work / "finish"
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,19 +163,23 @@ def train(args, folder: Path) -> None:
     torch.set_flush_denormal(True)
     asked_to_end = told_to_end()
     tokenizer = WordTokenizer.from_pretrained()
-    first = read_net(Path(__file__).with_name("zoom_demo.safetensors"))
-    net = ZoomUNet(**FINISH, dtype=torch.float32, device="cpu", operations=comfy.ops.disable_weight_init)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    first = read_net(Path(__file__).with_name("zoom_demo.safetensors")).to(device)
+    net = ZoomUNet(**FINISH, dtype=torch.float32, device=device, operations=comfy.ops.disable_weight_init)
 
     def prepare() -> None:
-        initialise(net)
-        net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
+        if args.init:
+            net.load_state_dict({name.removeprefix("unet."): value for name, value in load_file(args.init).items()})
+        else:
+            initialise(net)
+            net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
 
     run = Run(net, args, folder / "checkpoint.pt", prepare, prefix="unet.")
-    data = LargePictures(folder, first, tokenizer)
+    data = LargePictures(folder, first, tokenizer, device)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures: run with --pictures N.")
-    frequencies = error_weights(PART, FOLD, args.lattice)
-    rng, generator = np.random.default_rng(run.step), torch.Generator().manual_seed(run.step)
+    frequencies = error_weights(PART, FOLD, args.lattice).to(device)
+    rng, generator = np.random.default_rng(run.step), torch.Generator(device).manual_seed(run.step)
     losses: list[float] = []
     with open(folder / "losses.csv", "a", newline="") as log_file:
         log = csv.writer(log_file)
@@ -180,14 +187,15 @@ def train(args, folder: Path) -> None:
             minutes = run.used / 60
             x, shown, numbers = data.batch(args.batch, rng)
             texts = ["" if rng.random() < 0.1 else caption(number, rng) for number in numbers]
-            tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts])
-            noise = torch.randn(x.shape, generator=generator)
+            tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts], device=device)
+            noise = torch.randn(x.shape, generator=generator, device=device)
             # What is shown decides all that high noise leaves open.
-            sigma = torch.sigmoid(-0.5 + 1.2 * torch.randn(len(x), generator=generator)).clamp(min=1e-3)
+            level = torch.randn(len(x), generator=generator, device=device)
+            sigma = torch.sigmoid(-0.5 + 1.2 * level).clamp(min=1e-3)
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with torch.no_grad():
                 context, _ = first.text(tokens, tokens != PAD)
-            with fast_precision():
+            with fast_precision(device):
                 out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
             loss = flow_error(out, x, noise, sigma, frequencies)
             rate = run.learn(loss)

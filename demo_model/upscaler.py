@@ -128,10 +128,11 @@ def painted_anew(
     """Pictures [B, 3, H, W] in 0..1 as the demo model `net` paints them: noised up to levels [B] and brought back.
 
     tokens: their captions [B, T]. shares: of a picture's level, those that it is brought back over, from 1 to 0.
+    generator: on the CPU; all else on one device.
     """
     t = level[:, None, None, None]
     x = small * 2 - 1
-    x = x + t * (torch.randn(x.shape, generator=generator) - x)
+    x = x + t * (torch.randn(x.shape, generator=generator).to(x) - x)
     for now, then in zip(shares, shares[1:]):
         x = x + t * (then - now) * net(x, level * now, tokens)
     return (x * 0.5 + 0.5).clamp(0, 1)
