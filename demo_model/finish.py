@@ -200,7 +200,7 @@ def train(args, folder: Path) -> None:
             loss = flow_error(out, x, noise, sigma, frequencies)
             rate = run.learn(loss)
             losses.append(loss.item())
-            if run.step % 25 == 0:
+            if run.step % 10 == 0:
                 log.writerow((run.step, f"{minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}"))
                 log_file.flush()
                 print(f"step {run.step}  {minutes:.1f} min  loss {np.mean(losses):.4f}", flush=True)

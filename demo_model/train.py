@@ -408,7 +408,7 @@ def train(args, folder: Path) -> None:
             losses.append(loss.detach())
             if run.step % 200 == 0:
                 data.refresh()
-            if run.step % 50 == 0:
+            if run.step % 20 == 0:
                 mean = float(torch.stack(losses).mean())
                 log.writerow((run.step, f"{minutes:.2f}", f"{mean:.5f}", f"{rate:.6f}", len(data.pictures)))
                 log_file.flush()
