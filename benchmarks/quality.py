@@ -198,7 +198,7 @@ def finished(second, vae, conds, pictures: torch.Tensor, seed: int) -> tuple[tor
     shown = [SD_4XUpscale_Conditioning.execute(images, *pair, 4.0, 0.0).args for pair in zip(positive, negative)]
     given = dict(
         model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name="dpmpp_2m", scheduler="simple",
-        denoise=0.7, vae=vae,
+        denoise=0.5, vae=vae,
     )  # fmt: skip
     positive, negative, _ = zip(*shown)
     return run_sampler(list(positive), list(negative), vae.encode(images), given)
