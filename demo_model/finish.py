@@ -205,6 +205,7 @@ def train(args, folder: Path) -> None:
                 log_file.flush()
                 print(f"step {run.step}  {minutes:.1f} min  loss {np.mean(losses):.4f}", flush=True)
                 losses.clear()
+            if run.step % 25 == 0:
                 data.refresh()
     run.save()
 
