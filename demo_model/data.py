@@ -2,7 +2,7 @@
 
 import argparse
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,13 +110,13 @@ def write_shard(job: tuple[str, int], loose: dict[str, float] = AS_LEVELS) -> st
     return str(path)
 
 
-def told(numbers: Iterable[int]) -> np.ndarray:
-    """Tokens of sentences about each of these training pictures, int16 [n, TELLINGS, LENGTH]."""
+def told(numbers: Iterable[int], caption: Callable[[int, np.random.Generator], str] = caption_of) -> np.ndarray:
+    """Tokens of sentences about each of these pictures, int16 [n, TELLINGS, LENGTH]; caption(number, rng) is one."""
     tokenizer = WordTokenizer.from_pretrained()
     found = []
     for number in numbers:
         rng = np.random.default_rng((number, 2))
-        found.append([tokens_of(caption_of(number, rng), tokenizer, rng) for _ in range(TELLINGS)])
+        found.append([tokens_of(caption(number, rng), tokenizer, rng) for _ in range(TELLINGS)])
     return np.array(found, np.int16)
 
 

@@ -16,12 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from .captions import training_caption
-from .data import AS_LEVELS, look_of, view_of, write_array
+from .data import AS_LEVELS, TELLINGS, draw_view, look_of, told, view_of, whole, write_array
 from .precision import fast_precision
-from .text import PAD, WordTokenizer, padded, tokens_of
+from .text import END, LENGTH, PAD, START, padded
 from .train import Run, error_weights, flow_error, import_comfy, told_to_end, training_parser
 from .upscaler import painted_anew, shrink, trained
-from .world import draw
 
 SIZE, PART = 256, 64  # sides of a picture and of what a step sees of it
 SHARD = 120
@@ -41,19 +40,20 @@ def finish_view(index: int) -> dict:
     return view | {"only": view["only"] and index % 2 == 0}
 
 
-def draw_shard(job: tuple[str, int]) -> None:
-    """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
-    folder, number = job
-    path = Path(folder) / f"large_{number:04d}.npy"
-    if not path.exists():
-        views = [finish_view(number * SHARD + n) for n in range(SHARD)]
-        drawn = [draw(v["seed"], v["scale"], SIZE, v["center"], v["angle"], v["only"]) for v in views]
-        write_array(path, np.round(np.stack(drawn) * 255).astype(np.uint8).transpose(0, 3, 1, 2))
-
-
 def caption(index: int, rng: np.random.Generator) -> str:
     """A sentence about picture `index`."""
     return training_caption(look_of(finish_view(index)), rng)
+
+
+def draw_shard(job: tuple[str, int]) -> None:
+    """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
+    folder, number = job
+    path = Path(folder) / f"large_{number:04d}.npz"
+    if not path.exists():
+        numbers = range(number * SHARD, (number + 1) * SHARD)
+        pictures = np.stack([draw_view(finish_view(n), SIZE) for n in numbers]).transpose(0, 3, 1, 2)
+        with whole(path) as part, open(part, "wb") as file:
+            np.savez(file, pictures=pictures, tokens=told(numbers, caption))
 
 
 def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -76,61 +76,75 @@ def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tens
 
 
 class LargePictures:
-    """Drawn pictures of a folder and what the net is shown of them, which is made on first use and kept."""
+    """Drawn pictures of a folder and what the net is shown of them, which is made on first use and kept.
 
-    def __init__(self, folder: Path, net, tokenizer: WordTokenizer, device: str = "cpu"):
+    All are on the device that trains.
+    """
+
+    def __init__(self, folder: Path, net, device: str = "cpu"):
         """net: the first stage, on `device`, which paints."""
-        self.folder, self.net, self.tokenizer, self.device = folder, net, tokenizer, device
+        self.folder, self.net, self._shards = folder, net, 0
         self.upscaler = trained().to(device)
-        self.drawn: list[torch.Tensor] = []  # of [SHARD, 3, SIZE, SIZE] uint8
-        self.shown: list[torch.Tensor] = []  # of [len(SPOILT), SHARD, 3, SIZE, SIZE] uint8
+        self.drawn = torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8, device=device)
+        self.shown = torch.empty(0, len(SPOILT), 3, SIZE, SIZE, dtype=torch.uint8, device=device)
+        self._tokens = torch.empty(0, TELLINGS, LENGTH, dtype=torch.int16, device=device)
 
     def refresh(self) -> int:
         """Read the next shard if there is one, and those after it that are ready; the number of pictures."""
-        fresh = True
+        found, fresh = [], True
         while True:
-            number = len(self.drawn)
-            path, kept = (self.folder / f"{name}_{number:04d}.npy" for name in ("large", "shown"))
+            number = self._shards + len(found)
+            path, kept = self.folder / f"large_{number:04d}.npz", self.folder / f"shown_{number:04d}.npy"
             if not path.exists() or not (fresh or kept.exists()):
-                return number * SHARD
-            drawn = torch.from_numpy(np.load(path))
+                break
+            with np.load(path) as file:
+                drawn, tokens = (torch.from_numpy(file[name]).to(self.drawn.device) for name in ("pictures", "tokens"))
             if not kept.exists():
-                write_array(kept, self._show(drawn, number).numpy())
+                write_array(kept, self._show(drawn, tokens, number).cpu().numpy())
                 fresh = False
-            self.shown.append(torch.from_numpy(np.load(kept)))
-            self.drawn.append(drawn)
+            found.append((drawn, torch.from_numpy(np.load(kept)).to(drawn.device), tokens))
+        if found:
+            # All at once: what is there is copied.
+            drawn, shown, tokens = map(torch.cat, zip(*found))
+            self.drawn = torch.cat([self.drawn, drawn])
+            self.shown = torch.cat([self.shown, shown])
+            self._tokens = torch.cat([self._tokens, tokens])
+            self._shards += len(found)
+        return len(self.drawn)
 
     @torch.no_grad()
-    def _show(self, drawn: torch.Tensor, number: int) -> torch.Tensor:
+    def _show(self, drawn: torch.Tensor, tokens: torch.Tensor, number: int) -> torch.Tensor:
+        """What is shown [n, len(SPOILT), 3, SIZE, SIZE] of the pictures of shard `number`."""
         rng, generator = np.random.default_rng(number), torch.Generator().manual_seed(number)
         found = []
-        for start in range(0, SHARD, 24):
-            small = shrink(drawn[start : start + 24].to(self.device).float() / 255)
-            texts = [caption(number * SHARD + start + n, rng) for n in range(len(small))]
-            tokens = torch.tensor([padded(self.tokenizer(text)["input_ids"]) for text in texts], device=self.device)
+        # Parts of a shard, for machines with little memory.
+        for pictures, told_of in zip(drawn.split(40), tokens.split(40)):
+            small = shrink(pictures.float() / 255)
+            words = told_of[:, int(rng.integers(TELLINGS))].long()
             inputs = []
             for lowest, highest in SPOILT:
                 level = torch.from_numpy(rng.uniform(lowest, highest, len(small))).to(small)
-                spoilt = painted_anew(small, self.net, tokens, level, SHARES_OF_LEVEL, generator) if highest else small
+                spoilt = painted_anew(small, self.net, words, level, SHARES_OF_LEVEL, generator) if highest else small
                 inputs.append(spoilt)
             inputs[3][MIDDLE] = small[MIDDLE]
             enlarged = [self.upscaler(x).clamp(0, 1) for x in inputs]
-            found.append((torch.stack(enlarged) * 255).round().to(torch.uint8).cpu())
-        return torch.cat(found, 1)
+            found.append((torch.stack(enlarged, 1) * 255).round().to(torch.uint8))
+        return torch.cat(found)
 
-    def batch(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-        """Parts of drawn pictures and of what is shown of them, [count, 3, PART, PART] in -1..1, and their numbers."""
-        pairs, numbers = [], []
-        for _ in range(count):
-            shard, n = (int(rng.integers(stop)) for stop in (len(self.drawn), SHARD))
-            how = int(rng.choice(len(SPOILT), p=SHARES))
-            y, x = (int(start) for start in rng.integers(SIZE - PART + 1, size=2))
-            part = np.s_[:, y : y + PART, x : x + PART]
-            pair = torch.stack([self.drawn[shard][n][part], self.shown[shard][how, n][part]])
-            pairs.append(pair.flip(-1) if rng.random() < 0.5 else pair)
-            numbers.append(shard * SHARD + n)
-        drawn, shown = (torch.stack(pairs).to(self.device).float() / 127.5 - 1).unbind(1)
-        return drawn, shown, numbers
+    def batch(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Parts of drawn pictures and of what is shown of them, [count, 3, PART, PART] in -1..1, and tokens [count, T].
+
+        generator: on the device.
+        """
+        made = dict(size=(count,), generator=generator, device=self.drawn.device)
+        chosen = torch.randint(len(self.drawn), **made)
+        y, x = (torch.randint(SIZE - PART + 1, **made) for _ in range(2))
+        how = torch.multinomial(torch.tensor(SHARES, device=y.device), count, replacement=True, generator=generator)
+        drawn, shown = (pictures.unfold(-2, PART, 1).unfold(-2, PART, 1) for pictures in (self.drawn, self.shown))
+        pair = torch.stack([drawn[chosen, :, y, x], shown[chosen, how, :, y, x]])
+        mirrored = torch.rand(**made)[:, None, None, None] < 0.5
+        drawn, shown = torch.where(mirrored, pair.flip(-1), pair).float() / 127.5 - 1
+        return drawn, shown, self._tokens[chosen, torch.randint(TELLINGS, **made)].long()
 
 
 def main() -> None:
@@ -154,16 +168,15 @@ def train(args, folder: Path) -> None:
     """The training loop; returns when the wall time is used up, or after a signal to end, with all written."""
     from .evaluate import read_net
 
-    import_comfy(args.comfyui)
+    device = import_comfy(args.comfyui)
     import comfy.ops
 
     from .network import FINISH, FOLD, ZoomUNet, initialise
 
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
+    torch.manual_seed(0)
     asked_to_end = told_to_end()
-    tokenizer = WordTokenizer.from_pretrained()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     first = read_net(Path(__file__).with_name("zoom_demo.safetensors")).to(device)
     net = ZoomUNet(**FINISH, dtype=torch.float32, device=device, operations=comfy.ops.disable_weight_init)
 
@@ -175,19 +188,21 @@ def train(args, folder: Path) -> None:
             net.load_state_dict(from_first_stage(first.unet.state_dict(), net.state_dict()))
 
     run = Run(net, args, folder / "checkpoint.pt", prepare, prefix="unet.")
-    data = LargePictures(folder, first, tokenizer, device)
+    data = LargePictures(folder, first, device)
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures: run with --pictures N.")
     frequencies = error_weights(PART, FOLD, args.lattice).to(device)
-    rng, generator = np.random.default_rng(run.step), torch.Generator(device).manual_seed(run.step)
-    losses: list[float] = []
+    silence = torch.tensor(padded([START, END]), device=device)
+    generator = torch.Generator(device).manual_seed(run.step)
+    cast = fast_precision(device)
+    losses: list[torch.Tensor] = []
     with open(folder / "losses.csv", "a", newline="") as log_file:
         log = csv.writer(log_file)
         while not asked_to_end and run.done < 1:
             minutes = run.used / 60
-            x, shown, numbers = data.batch(args.batch, rng)
-            texts = ["" if rng.random() < 0.1 else caption(number, rng) for number in numbers]
-            tokens = torch.tensor([tokens_of(text, tokenizer, rng) for text in texts], device=device)
+            x, shown, tokens = data.batch(args.batch, generator)
+            untold = torch.rand(len(x), 1, generator=generator, device=device) < 0.1
+            tokens = torch.where(untold, silence, tokens)
             noise = torch.randn(x.shape, generator=generator, device=device)
             # What is shown decides all that high noise leaves open.
             level = torch.randn(len(x), generator=generator, device=device)
@@ -195,15 +210,16 @@ def train(args, folder: Path) -> None:
             mixed = x + sigma[:, None, None, None] * (noise - x)
             with torch.no_grad():
                 context, _ = first.text(tokens, tokens != PAD)
-            with fast_precision(device):
+            with cast:
                 out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
             loss = flow_error(out, x, noise, sigma, frequencies)
             rate = run.learn(loss)
-            losses.append(loss.item())
+            losses.append(loss.detach())
             if run.step % 10 == 0:
-                log.writerow((run.step, f"{minutes:.2f}", f"{np.mean(losses):.5f}", f"{rate:.6f}"))
+                mean = float(torch.stack(losses).mean())
+                log.writerow((run.step, f"{minutes:.2f}", f"{mean:.5f}", f"{rate:.6f}"))
                 log_file.flush()
-                print(f"step {run.step}  {minutes:.1f} min  loss {np.mean(losses):.4f}", flush=True)
+                print(f"step {run.step}  {minutes:.1f} min  loss {mean:.4f}", flush=True)
                 losses.clear()
             if run.step % 25 == 0:
                 data.refresh()

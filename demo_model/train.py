@@ -53,8 +53,8 @@ SHEET = (
 )
 
 
-def import_comfy(folder: str | None) -> None:
-    """Make ComfyUI importable and keep it off a GPU that is not there."""
+def import_comfy(folder: str | None) -> str:
+    """Make ComfyUI importable and keep it off a GPU that is not there; the device to train on."""
     folder = folder or os.environ.get("COMFYUI_PATH")
     if folder:
         sys.path.insert(0, folder)
@@ -62,6 +62,7 @@ def import_comfy(folder: str | None) -> None:
 
     options.cpu = not torch.cuda.is_available()
     options.use_pytorch_cross_attention = True
+    return "cpu" if options.cpu else "cuda"
 
 
 class Pictures:
@@ -353,14 +354,13 @@ def main() -> None:
 
 def train(args, folder: Path) -> None:
     """The training loop; returns when the wall time is used up, or after a signal to end, with all written."""
-    import_comfy(args.comfyui)
+    device = import_comfy(args.comfyui)
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     from .network import FOLD, widened
 
     asked_to_end = told_to_end()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = WordTokenizer.from_pretrained()
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
@@ -406,7 +406,7 @@ def train(args, folder: Path) -> None:
             loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None])
             rate = run.learn(loss)
             losses.append(loss.detach())
-            if run.step % 200 == 0:
+            if run.step % 100 == 0:
                 data.refresh()
             if run.step % 20 == 0:
                 mean = float(torch.stack(losses).mean())

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from demo_model import data
@@ -257,9 +258,9 @@ def test_the_second_stage_starts_from_the_first_and_ignores_what_it_is_shown(net
     assert (answers[0] - expected).std() < 0.5 * expected.std()
 
 
-def finish_run(work: Path, comfy_path: Path) -> subprocess.Popen:
+def finish_run(work: Path, comfy_path: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "demo_model.finish", "--work", str(work), "--batch", "2", "--pictures", "120"]
-    command += ["--minutes", "60", "--export", str(work / "weights.safetensors")]
+    command += ["--minutes", "60", "--export", str(work / "weights.safetensors"), *options]
     environment = os.environ | {"COMFYUI_PATH": str(comfy_path)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -271,8 +272,9 @@ def test_the_second_stage_is_trained_in_runs_that_go_on(tmp_path, comfy_path, ne
     folder.mkdir()
     pictures = np.stack([finish.draw(3, kind, finish.SIZE) for kind in (4.0, 7.0)]).transpose(0, 3, 1, 2)
     drawn = np.round(pictures * 255).astype(np.uint8).repeat(finish.SHARD // 2, 0)
-    finish.write_array(folder / "large_0000.npy", drawn)
-    finish.write_array(folder / "shown_0000.npy", np.stack([drawn] * len(finish.SPOILT)))
+    tokens = told(range(finish.SHARD), finish.caption)
+    np.savez(folder / "large_0000.npz", pictures=drawn, tokens=tokens)
+    finish.write_array(folder / "shown_0000.npy", np.stack([drawn] * len(finish.SPOILT), 1))
     log, steps = folder / "losses.csv", []
     for lines in (1, 2):
         process = finish_run(tmp_path, comfy_path)
@@ -294,26 +296,31 @@ def test_the_second_stage_is_trained_in_runs_that_go_on(tmp_path, comfy_path, ne
             for shown in (torch.zeros_like(x), torch.ones_like(x))
         ]
     assert not torch.allclose(*answers, atol=1e-4)
+    # Without the checkpoint, and with no time to learn in, it ends with the weights that it was told to start from.
+    (folder / "checkpoint.pt").unlink()
+    shipped = ROOT / "demo_model" / "zoom_demo_finish.safetensors"
+    assert finish_run(tmp_path, comfy_path, "--minutes", "0.001", "--init", str(shipped)).wait(600) == 0
+    kept, given = (load_file(path) for path in (tmp_path / "weights.safetensors", shipped))
+    assert kept.keys() == given.keys() and all(torch.equal(kept[name], given[name]) for name in given)
 
 
 def test_what_the_second_stage_is_shown_is_spoilt_more_and_more(tmp_path, zoom_stack_pack, monkeypatch):
     from demo_model import finish
     from demo_model.evaluate import read_net
-    from demo_model.text import WordTokenizer
 
     monkeypatch.setattr(finish, "SHARD", 3)
     finish.draw_shard((str(tmp_path), 0))
-    tokenizer = WordTokenizer.from_pretrained()
-    data = finish.LargePictures(tmp_path, read_net(ROOT / "demo_model" / "zoom_demo.safetensors"), tokenizer)
+    data = finish.LargePictures(tmp_path, read_net(ROOT / "demo_model" / "zoom_demo.safetensors"))
     assert data.refresh() == 3 and data.refresh() == 3  # there is no second shard
-    drawn, shown = data.drawn[0].float(), data.shown[0].float()
-    errors = (shown - drawn).square().mean((1, 2, 3, 4))
+    errors = (data.shown.float() - data.drawn.float()[:, None]).square().mean((0, 2, 3, 4))
     assert 0 < errors[0] < errors[1] < errors[2]
     kept = (tmp_path / "shown_0000.npy").read_bytes()
-    again = finish.LargePictures(tmp_path, None, tokenizer)  # nothing is painted a second time
+    again = finish.LargePictures(tmp_path, None)  # nothing is painted a second time
     assert again.refresh() == 3 and (tmp_path / "shown_0000.npy").read_bytes() == kept
-    parts, beside, numbers = again.batch(8, np.random.default_rng(0))
-    assert parts.shape == beside.shape == (8, 3, 64, 64) and set(numbers) <= {0, 1, 2}
+    parts, beside, tokens = again.batch(8, torch.Generator().manual_seed(0))
+    assert parts.shape == beside.shape == (8, 3, 64, 64)
     assert parts.min() >= -1 and parts.max() <= 1
+    sentences = told(range(3), finish.caption).reshape(-1, tokens.shape[-1]).tolist()
+    assert all(of_part in sentences for of_part in tokens.tolist())
     # They show the same part of the same picture.
     assert all((a - b).square().mean() < (a - a.flip(-1)).square().mean() for a, b in zip(parts, beside))
