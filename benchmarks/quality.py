@@ -156,11 +156,15 @@ def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge
     # Space is black in drawn pictures, too.
     drawn = worlds.pictures.mean((1, 2, 3)).view(-1, levels)
     low, high = drawn.amin(0).clamp(max=0.05), drawn.amax(0).clamp(min=0.85)
-    washed = int(((means < low) | (means > high)).any(1).sum())
+    out = (means < low) | (means > high)
+    washed = int(out.any(1).sum())
     figures = [spread(list(column)) for column in zip(*rows)]
     figures.insert(1, f"{judge.frechet(torch.cat(stacks), reference):.2f}")
     figures += [f"{washed} of {count}", f"{statistics.mean(misfits):.1f}"]
     print("| " + " | ".join([name, *figures]) + " |", flush=True)
+    for stack, level in out.nonzero().tolist():
+        mean, bounds = float(means[stack, level]), f"{float(low[level]):.3f} to {float(high[level]):.3f}"
+        print(f"  (washed: stack {stack}, level {level}: mean {mean:.3f}, expected {bounds})", flush=True)
 
 
 def photographs(demo, conds, seeds: range) -> None:
@@ -198,7 +202,7 @@ def finished(second, vae, conds, pictures: torch.Tensor, seed: int) -> tuple[tor
     shown = [SD_4XUpscale_Conditioning.execute(images, *pair, 4.0, 0.0).args for pair in zip(positive, negative)]
     given = dict(
         model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name="dpmpp_2m", scheduler="simple",
-        denoise=0.5, vae=vae,
+        denoise=0.7, vae=vae,
     )  # fmt: skip
     positive, negative, _ = zip(*shown)
     return run_sampler(list(positive), list(negative), vae.encode(images), given)

@@ -198,7 +198,7 @@ def enlarged(stock):
     return drawn, trained()(shrink(drawn)).clamp(0, 1)
 
 
-def finished(stock, loaded, pictures, seed=3, denoise=0.5):
+def finished(stock, loaded, pictures, seed=3, denoise=0.7):
     """Pictures [N, 3, H, W] as stock nodes let the second stage finish them."""
     upscale = importlib.import_module("comfy_extras.nodes_sdupscale").SD_4XUpscale_Conditioning
     model, clip, vae = loaded
