@@ -21,6 +21,7 @@ from demo_model import data
 from demo_model.data import draw_view, told, training_view
 from demo_model.precision import fast_precision
 from demo_model.text import padded
+from demo_model.world import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -270,7 +271,7 @@ def test_the_second_stage_is_trained_in_runs_that_go_on(tmp_path, comfy_path, ne
 
     folder = tmp_path / "finish"
     folder.mkdir()
-    pictures = np.stack([finish.draw(3, kind, finish.SIZE) for kind in (4.0, 7.0)]).transpose(0, 3, 1, 2)
+    pictures = np.stack([draw(3, kind, finish.SIZE) for kind in (4.0, 7.0)]).transpose(0, 3, 1, 2)
     drawn = np.round(pictures * 255).astype(np.uint8).repeat(finish.SHARD // 2, 0)
     tokens = told(range(finish.SHARD), finish.caption)
     np.savez(folder / "large_0000.npz", pictures=drawn, tokens=tokens)
