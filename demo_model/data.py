@@ -97,6 +97,12 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write a .npz file of named arrays."""
+    with whole(path) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)
+
+
 def write_shard(job: tuple[str, int], loose: dict[str, float] = AS_LEVELS) -> str:
     """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
     folder, number = job
@@ -105,8 +111,7 @@ def write_shard(job: tuple[str, int], loose: dict[str, float] = AS_LEVELS) -> st
         return str(path)
     numbers = range(number * SHARD, (number + 1) * SHARD)
     pictures = np.stack([draw_view(training_view(n, loose)) for n in numbers])
-    with whole(path) as part, open(part, "wb") as file:
-        np.savez(file, pictures=pictures, tokens=told(numbers), first=number * SHARD)
+    write_arrays(path, pictures=pictures, tokens=told(numbers), first=number * SHARD)
     return str(path)
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from .captions import training_caption
-from .data import AS_LEVELS, TELLINGS, draw_view, look_of, told, view_of, whole, write_array
+from .data import AS_LEVELS, TELLINGS, draw_view, look_of, told, view_of, write_array, write_arrays
 from .precision import fast_precision
 from .text import END, LENGTH, PAD, START, padded
 from .train import Run, error_weights, flow_error, import_comfy, told_to_end, training_parser
@@ -52,8 +52,7 @@ def draw_shard(job: tuple[str, int]) -> None:
     if not path.exists():
         numbers = range(number * SHARD, (number + 1) * SHARD)
         pictures = np.stack([draw_view(finish_view(n), SIZE) for n in numbers]).transpose(0, 3, 1, 2)
-        with whole(path) as part, open(part, "wb") as file:
-            np.savez(file, pictures=pictures, tokens=told(numbers, caption))
+        write_arrays(path, pictures=pictures, tokens=told(numbers, caption))
 
 
 def from_first_stage(state: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -99,10 +98,13 @@ class LargePictures:
                 break
             with np.load(path) as file:
                 drawn, tokens = (torch.from_numpy(file[name]).to(self.drawn.device) for name in ("pictures", "tokens"))
-            if not kept.exists():
-                write_array(kept, self._show(drawn, tokens, number).cpu().numpy())
+            if kept.exists():
+                shown = torch.from_numpy(np.load(kept)).to(drawn.device)
+            else:
+                shown = self._show(drawn, tokens, number)
+                write_array(kept, shown.cpu().numpy())
                 fresh = False
-            found.append((drawn, torch.from_numpy(np.load(kept)).to(drawn.device), tokens))
+            found.append((drawn, shown, tokens))
         if found:
             # All at once: what is there is copied.
             drawn, shown, tokens = map(torch.cat, zip(*found))
