@@ -11,7 +11,8 @@ Stacks of captions of drawn worlds that nobody trained on, every option with the
 All but misfit are of the levels as shown, fused and rendered. +-: the standard deviation over groups of stacks.
 Options: --worlds N (stacks), --first N (the first world), --levels N, --zoom Z, --photographs,
 --finish (the second stage, at 256 x 256), --only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn),
---prompts FILE (one zoom of twelve levels with many seeds, in place of the worlds' captions).
+--prompts FILE (one zoom of twelve levels with many seeds, in place of the worlds' captions; drawn are then pictures
+of other worlds that show what the prompts say).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from measure import border_step as sharpness_step
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
-from zoom_stack_pack.demo_model.judge import Judge, Worlds, frechet, kept_out_worlds, octaves
+from zoom_stack_pack.demo_model.judge import Judge, Worlds, frechet, kept_out_worlds, octaves, worlds_for
 from zoom_stack_pack.demo_model.upscaler import shrink, trained
 from zoom_stack_pack.demo_model.world import draw
 from zoom_stack_pack.nodes.guides import ZoomPhotoGuide
@@ -132,6 +133,11 @@ def step_ratio(stacks: list[torch.Tensor], geometry, block: int) -> float:
     return sum(across) / sum(beside)
 
 
+def drawn_for(prompts: list[str], count: int, levels: int, first: int, size: int = 64) -> Worlds:
+    """Drawn pictures to compare `count` stacks with: whole worlds, or, with prompts, pictures of what they say."""
+    return worlds_for(prompts, count, 0, size) if prompts else kept_out_worlds(count, levels, first, size)
+
+
 def row(stacks: list[torch.Tensor], geometry, drawn: torch.Tensor, judge: Judge, kinds: torch.Tensor) -> list[float]:
     """kinds, three octaves, seam and coarse step of some stacks; drawn: the worlds of these captions."""
     steps = [step_ratio(stacks, geometry, block) for block in (1, 4)]
@@ -160,7 +166,7 @@ def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge
     washed = int(out.any(1).sum())
     figures = [spread(list(column)) for column in zip(*rows)]
     figures.insert(1, f"{judge.frechet(torch.cat(stacks), reference):.2f}")
-    figures += [f"{washed} of {count}", f"{statistics.mean(misfits):.1f}"]
+    figures += [f"{washed} of {count}", f"{statistics.mean(misfits):.1f}" if misfits else "-"]
     print("| " + " | ".join([name, *figures]) + " |", flush=True)
     for stack, level in out.nonzero().tolist():
         mean, bounds = float(means[stack, level]), f"{float(low[level]):.3f} to {float(high[level]):.3f}"
@@ -201,7 +207,7 @@ def finished(second, vae, conds, pictures: torch.Tensor, seed: int) -> tuple[tor
     images = pictures.movedim(1, -1)
     shown = [SD_4XUpscale_Conditioning.execute(images, *pair, 4.0, 0.0).args for pair in zip(positive, negative)]
     given = dict(
-        model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name="dpmpp_2m", scheduler="simple",
+        model=second, levels=levels, seed=seed, steps=8, cfg=1.0, sampler_name="dpmpp_2m", scheduler="beta",
         denoise=0.7, vae=vae,
     )  # fmt: skip
     positive, negative, _ = zip(*shown)
@@ -214,7 +220,9 @@ def parts(pictures: torch.Tensor) -> torch.Tensor:
     return cut.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
 
-def second_stage(demo, conds, first: int, sampled: list[torch.Tensor], worlds: Worlds, judge: Judge, sheet) -> None:
+def second_stage(
+    demo, conds, first: int, sampled: list[torch.Tensor], worlds: Worlds, judge: Judge, reference, prompts, sheet
+) -> None:
     """A table of levels at 256 x 256, enlarged only and finished, beside drawn ones.
 
     FD of parts: of sixteenths of 64 x 64, to other drawn pictures' of 256 x 256. Square: by how many bits the finest
@@ -223,10 +231,13 @@ def second_stage(demo, conds, first: int, sampled: list[torch.Tensor], worlds: W
     n, second = worlds.levels, load.load_finish()
     if n != 12:
         raise SystemExit("--finish needs all twelve levels.")
-    drawn = list(kept_out_worlds(len(sampled), n, first, 256).pictures.split(n))
-    others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
-    others = judge.features(parts(torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)))
-    reference = judge.reference(worlds.kinds, 2)
+    drawn = list(drawn_for(prompts, len(sampled), n, first, 256).pictures.split(n))
+    if prompts:
+        others = worlds_for(prompts, 8, len(sampled), 256).pictures
+    else:
+        others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
+        others = torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)
+    others = judge.features(parts(others))
     upscaler = trained()
     large, small = [], []
     for i, (cond, stack) in enumerate(zip(conds, sampled)):
@@ -269,19 +280,23 @@ def main() -> None:
     args = parser.parse_args()
     set_progress_bar_enabled(False)
     demo, judge = load.load(), Judge.load()
-    worlds = kept_out_worlds(args.worlds, args.levels, args.first)
-    reference = judge.reference(worlds.kinds, 2)
+    prompts = args.prompts.read_text("utf-8").strip().split("\n") if args.prompts else []
     n = args.levels
+    worlds = drawn_for(prompts, args.worlds, n, args.first)
+    if prompts:
+        reference = judge.features(worlds_for(prompts, 2 * args.worlds, args.worlds).pictures)
+    else:
+        reference = judge.reference(worlds.kinds, 2)
     texts = ["\n".join(worlds.captions[i * n : (i + 1) * n]) for i in range(args.worlds)]
-    if args.prompts:
-        texts = [args.prompts.read_text("utf-8").strip()] * args.worlds
     conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
     print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {STEPS} steps of {SAMPLER}, cfg {CFG:g}\n")
     print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     geometry = conds[0][2].resolve(64, 64)
     drawn = list(worlds.pictures.split(n))
-    table("drawn", drawn, geometry, worlds, judge, reference, [misfit(stack, geometry) for stack in drawn])
+    # Drawn for prompts, the levels of a stack are of different worlds.
+    misfits = [] if prompts else [misfit(stack, geometry) for stack in drawn]
+    table("drawn", drawn, geometry, worlds, judge, reference, misfits)
     sheet = {}
     for name, option in OPTIONS.items():
         if args.only and name not in args.only:
@@ -293,7 +308,7 @@ def main() -> None:
         if name in SHOWN:
             sheet[name] = stacks
         if args.finish and name == DEFAULT:
-            second_stage(demo, conds, args.first, sampled, worlds, judge, args.sheet)
+            second_stage(demo, conds, args.first, sampled, worlds, judge, reference, prompts, args.sheet)
     if args.sheet:
         picture = contact_sheet(*sheet.values(), drawn)
         save_image(interpolate(picture, scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)

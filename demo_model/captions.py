@@ -4,7 +4,10 @@ A tenth of the (kind, colour, sentence form) combinations is kept out of trainin
 for evaluation; see `held_out`.
 """
 
+import re
 import zlib
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -118,6 +121,7 @@ LIGHTS = {
     "night": ("at night", "by moonlight", "in the moonlight", "in the dark"),
     "mist": ("in the mist", "in fog", "under morning mist", "in the haze"),
 }
+LIT = ("continent", "coast", "forest", "tree", "leaf")  # kinds that a light falls on
 SEASONS = {
     "spring": ("spring", "in spring"),
     "summer": ("summer", "in summer"),
@@ -274,6 +278,71 @@ def between_caption(outer: Look, inner: Look, rng: np.random.Generator) -> str:
         "{inner} among {outer}",
     )
     return forms[int(rng.integers(len(forms)))].format(outer=said(outer), inner=said(inner))
+
+
+# Colour words that say nothing of a look's colours.
+_FIXED = ("blue river", "white surf", "white clouds")
+
+
+def _without(text: str, phrases) -> str:
+    """`text` with each of the phrases left out, the longest first."""
+    for phrase in sorted(phrases, key=len, reverse=True):
+        text = re.sub(rf"\b{re.escape(phrase)}\b", " ", text)
+    return text
+
+
+def _said(text: str, words: dict[str, tuple[str, ...]]) -> set[str]:
+    """The keys of `words` of which a word or phrase stands in `text`."""
+    return {key for key, phrases in words.items() if _without(text, phrases) != text}
+
+
+class Said(NamedTuple):
+    """What a sentence says of a kind: its noun and the variants that it can be, colours before and after it, ..."""
+
+    noun: str
+    variants: set[str]
+    before: set[str]
+    after: set[str]
+    seasons: set[str]
+    lights: set[str]
+
+
+@lru_cache
+def said_of(kind: str, text: str) -> Said:
+    """What the words of a sentence say of a `kind`; those that the grammar does not know are passed over."""
+    text = _without(text.lower(), (*VIEWS[kind], *SHOTS["near"], *_FIXED))
+    lights = set()
+    if kind in LIT:
+        lights = _said(text, LIGHTS)
+        text = _without(text, [phrase for phrases in LIGHTS.values() for phrase in phrases])
+    named = {variant: names for (of, variant), names in NOUNS.items() if of == kind}
+    found = [noun for names in named.values() for noun in names if _without(text, [noun]) != text]
+    noun, before, after = max(found, key=len, default=""), text, ""
+    if noun:
+        before, after = re.split(rf"\b{re.escape(noun)}\b", text, maxsplit=1)
+        named = {variant: names for variant, names in named.items() if noun in names}
+    return Said(noun, set(named), _said(before, COLORS), _said(after, COLORS), _said(text, SEASONS), lights)
+
+
+def fits(look: Look, text: str) -> bool:
+    """Whether nothing that a sentence says of a look's noun, colours, season and light is wrong.
+
+    Light that is not named is daylight.
+    """
+    kind = KINDS[look.kind]
+    said = said_of(kind, text)
+    main, other = {look.color}, {look.second or look.color}
+    if kind == "planet" or not said.noun:  # "blue and green"; nobody knows what a colour is the colour of
+        main |= other
+    if kind == "star system":  # its sun has the colour
+        other = main
+    return (
+        look.variant in said.variants
+        and said.before <= main
+        and said.after <= other
+        and said.seasons <= {look.season}
+        and said.lights == ({look.light} if look.light else set())
+    )
 
 
 def vocabulary(count: int = 40000) -> list[str]:

@@ -1,7 +1,8 @@
 """What the demo model can do: `python -m demo_model.evaluate --work DIR` writes evaluation.json and a table.
 
 A classifier trained on drawn scenes (`judge.py`) judges samples. Captions are of kept-out combinations,
-worlds are of kept-out seeds. Stacks are sampled jointly with zoom_core at every Euler step.
+worlds are of kept-out seeds. Single pictures for their captions come from ComfyUI's own sampler with the templates'
+settings; all else takes Euler steps, stacks jointly with zoom_core.
 """
 
 import argparse
@@ -70,6 +71,7 @@ STACKS = (
     ),
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
+SAMPLER, STEPS, INTERVAL = "er_sde", 24, (0.25, 0.85)  # the templates'; noise levels with guidance
 
 
 def read_net(path: Path) -> Net:
@@ -118,20 +120,50 @@ def judged_samples(net, judge, tokenizer, each: int, cfg: float, steps: int) -> 
     }
 
 
-def judged_worlds(net, judge, tokenizer, sets: int, cfg: float, steps: int) -> list[dict]:
+def guided_between(low: float, high: float):
+    """A function for core's `set_model_sampler_cfg_function`: guidance at sigmas from low to high, none elsewhere."""
+
+    def guided(given: dict) -> torch.Tensor:
+        cfg = given["cond_scale"] if low <= float(given["timestep"].max()) <= high else 1.0
+        return given["uncond"] + cfg * (given["cond"] - given["uncond"])
+
+    return guided
+
+
+def core_samples(
+    demo, captions: list[str], seed: int, cfg: float, interval: tuple[float, float], steps: int = STEPS
+) -> torch.Tensor:
+    """Pictures [N, 3, 64, 64] in 0..1 from core's sampler, one by one, with the templates' sampler."""
+    import comfy.sample
+
+    model, clip, vae = demo
+    model = model.clone()
+    model.set_model_sampler_cfg_function(guided_between(*interval))
+    negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
+    found = []
+    for number, text in enumerate(captions, seed):
+        empty = torch.zeros(1, 3, 64, 64)
+        noise = comfy.sample.prepare_noise(empty, number)
+        positive = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+        made = comfy.sample.sample(
+            model, noise, steps, cfg, SAMPLER, "simple", positive, negative, empty, disable_pbar=True, seed=number
+        )
+        found.append(vae.decode(made)[..., :3].movedim(-1, 1))
+    return torch.cat(found)
+
+
+def judged_worlds(demo, judge, sets: int, cfg: float) -> list[dict]:
     """Single pictures for the captions of kept-out worlds, in sets of 48, beside the drawn ones.
 
-    Guided at all noise levels, as a stock sampler does, and only at those from 0.25 to 0.85.
+    Guided at all noise levels, as a stock sampler does, and only at those of the templates.
     """
     found = []
     for n in range(sets):
         worlds = kept_out_worlds(first=1000 + 8 * n)
-        tokens = encode(worlds.captions, tokenizer)
         row = {"drawn": judge.report(worlds.pictures, worlds)}
-        for name, interval in (("guided", (0.0, 1.0)), ("guided in an interval", (0.25, 0.85))):
-            parts = tokens.split(24)
-            made = [sample(net, part, steps, cfg, 5000 + 10 * n + i, 64, 2.0, interval) for i, part in enumerate(parts)]
-            row[name] = judge.report(torch.cat(made), worlds)
+        for name, interval in (("guided", (0.0, 1.0)), ("guided in an interval", INTERVAL)):
+            made = core_samples(demo, worlds.captions, 5000 + 100 * n, cfg, interval)
+            row[name] = judge.report(made, worlds)
         found.append(row)
     return found
 
@@ -170,7 +202,7 @@ def sample_stack(
     steps: int = 16,
     cfg: float = 2.75,
     seed: int = 0,
-    interval: tuple[float, float] = (0.25, 0.85),
+    interval: tuple[float, float] = INTERVAL,
 ) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
@@ -230,7 +262,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
     parser.add_argument("--cfg", type=float, default=2.75, help="2.75: the templates'")
     parser.add_argument("--zoom", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=16, help="Euler steps")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("evaluation.json"))
     args = parser.parse_args()
@@ -241,14 +273,16 @@ def main() -> None:
     judge = Judge.load()
     accuracy = held_out_accuracy(judge.net)
     tokenizer = WordTokenizer.from_pretrained()
-    net = read_net(args.weights)
+    from . import load
+
+    net, demo = read_net(args.weights), load.load(args.weights)
     figures = {"steps": args.steps, "cfg": args.cfg, "classifier_on_held_out_scenes": accuracy}
     print(f"classifier on held-out scenes: {accuracy:.1%}", flush=True)
     figures["unseen_captions"] = judged_samples(net, judge, tokenizer, args.each, args.cfg, args.steps)
     print(f"unseen captions, kind recognised: {figures['unseen_captions']['accuracy']:.1%}", flush=True)
     for name, value in figures["unseen_captions"]["per_kind"].items():
         print(f"    {name:16} {value:.0%}")
-    figures["worlds"] = judged_worlds(net, judge, tokenizer, args.sets, args.cfg, args.steps)
+    figures["worlds"] = judged_worlds(demo, judge, args.sets, args.cfg)
     for row in figures["worlds"]:
         for name, values in row.items():
             print(f"    {name:22}", {k: np.round(v, 2).tolist() for k, v in values.items()}, flush=True)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .captions import caption
+from .captions import caption, fits
 from .classifier import Classifier, train_classifier
 from .data import FIRST_EVAL_SEED, LOOSE, write_shard
 from .world import KINDS, draw, draw_stack, looks
@@ -27,6 +27,7 @@ from .world import KINDS, draw, draw_stack, looks
 TRAINING = 32  # shards of drawn pictures that the classifier learns from
 REFERENCE_SEED = FIRST_EVAL_SEED + 50_000_000
 WORLD_SEED = FIRST_EVAL_SEED + 60_000_000
+WORLDS_LOOKED_AT = 20_000  # for those that fit a prompt
 
 
 def judge_folder() -> Path:
@@ -128,6 +129,33 @@ def kept_out_worlds(count: int = 8, levels: int = 6, first: int = 0, size: int =
         kinds += range(start, start + levels)
         captions += [caption(look, rng) for look in scene[start : start + levels]]
     return Worlds(torch.cat(pictures), torch.tensor(kinds), tuple(captions), levels)
+
+
+def worlds_for(prompts: list[str], count: int = 8, first: int = 0, size: int = 64) -> Worlds:
+    """`count` drawn pictures of what each prompt says (`captions.fits`), one for each kind, outermost first.
+
+    Laid out as `kept_out_worlds` are, but each picture is of a world of its own; others from another `first`.
+    """
+    if len(prompts) != len(KINDS):
+        raise ValueError(f"Expected {len(KINDS)} prompts, one for each kind, got {len(prompts)}.")
+    fitting: list[list[int]] = [[] for _ in prompts]
+    for number in range(WORLDS_LOOKED_AT):
+        seed = WORLD_SEED + 7 * number
+        for found, look, prompt in zip(fitting, looks(seed), prompts):
+            if len(found) < first + count and fits(look, prompt):
+                found.append(seed)
+        if all(len(found) == first + count for found in fitting):
+            break
+    for found, prompt in zip(fitting, prompts):
+        if len(found) < first + count:
+            raise ValueError(
+                f"Expected {first + count} drawn worlds that show '{prompt}', got {len(found)} in {WORLDS_LOOKED_AT}."
+            )
+    pictures = np.stack(
+        [draw(found[n], float(kind), size) for n in range(first, first + count) for kind, found in enumerate(fitting)]
+    )
+    kinds = torch.arange(len(KINDS)).repeat(count)
+    return Worlds(torch.from_numpy(pictures).permute(0, 3, 1, 2), kinds, tuple(prompts) * count, len(KINDS))
 
 
 class Judge:

@@ -52,6 +52,28 @@ def test_the_files_are_small():
     assert WEIGHTS.stat().st_size <= 3_000_000
 
 
+def test_the_evaluation_samples_as_stock_nodes_and_as_the_templates_do(stock, loaded, zoom_stack_pack):
+    evaluate = importlib.import_module("zoom_stack_pack.demo_model.evaluate")
+    sampler = importlib.import_module("zoom_stack_pack.nodes.sampling").MultiScaleJointKSampler
+    prompts = importlib.import_module("zoom_stack_pack.nodes.prompts").ZoomPromptList
+    model, clip, vae = loaded
+    text = "a red nebula"
+    images, _ = paint(stock, loaded, text, seed=7, steps=5, cfg=2.75, batch=1, sampler="er_sde")
+    throughout = evaluate.core_samples(loaded, ["a forest", text], 6, 2.75, (0.0, 1.0), 5)
+    assert throughout.shape == (2, 3, 64, 64) and torch.allclose(throughout[1:].movedim(1, -1), images, atol=1e-5)
+    positive, negative, levels = prompts.execute(clip, text, "", 4.0, "", "").args
+    given = dict(
+        model=model, levels=levels, seed=7, steps=5, cfg=2.75, sampler_name="er_sde", scheduler="simple", vae=vae,
+        denoise=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, blending="none", shared_noise=False,
+    )  # fmt: skip
+    lists = {name: [value] for name, value in given.items()}
+    latent = [{"samples": torch.zeros(1, 3, 64, 64)}]
+    sampled = sampler.execute(positive=positive, negative=negative, latent_image=latent, **lists).args[0]
+    interval = evaluate.core_samples(loaded, [text], 7, 2.75, evaluate.INTERVAL, 5)
+    assert torch.allclose(interval.movedim(1, -1), vae.decode(sampled["samples"])[..., :3], atol=1e-5)
+    assert (interval - throughout[1:]).abs().mean() > 0.005
+
+
 def test_stock_nodes_make_pictures_of_64_pixels(stock, loaded):
     images, sampled = paint(stock, loaded, "a blue planet seen from space", steps=4)
     assert images.shape == (2, 64, 64, 3) and sampled["samples"].shape == (2, 3, 64, 64)
@@ -206,7 +228,7 @@ def finished(stock, loaded, pictures, seed=3, denoise=0.7):
     empty = stock.CLIPTextEncode().encode(clip, "")[0]
     positive, negative, _ = upscale.execute(images, empty, empty, 4.0, 0.0).args
     latent = stock.VAEEncode().encode(vae, images)[0]
-    sampled = stock.KSampler().sample(model, seed, 8, 1.0, "dpmpp_2m", "simple", positive, negative, latent, denoise)[0]
+    sampled = stock.KSampler().sample(model, seed, 8, 1.0, "dpmpp_2m", "beta", positive, negative, latent, denoise)[0]
     return stock.VAEDecode().decode(vae, sampled)[0].movedim(-1, 1)
 
 

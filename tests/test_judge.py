@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from demo_model.captions import LIGHTS, caption, fits
 from demo_model.classifier import Classifier
-from demo_model.judge import Judge, block_step, frechet, kept_out_worlds, lattice, octaves
-from demo_model.world import KINDS
+from demo_model.judge import Judge, block_step, frechet, kept_out_worlds, lattice, octaves, worlds_for
+from demo_model.world import KINDS, Look, looks
 
 
 def noise(count=16, seed=0):
@@ -71,6 +73,70 @@ def test_kept_out_worlds_are_true_stacks_with_captions():
     assert len(worlds.captions) == 6 and all(worlds.captions)
     others = kept_out_worlds(1, 3, first=2)
     assert (others.pictures[0] - worlds.pictures[2]).abs().mean() > 0.02
+
+
+def test_every_caption_fits_its_own_look_and_hardly_any_fits_all():
+    rng = np.random.default_rng(3)
+    told = 0
+    for seed in range(400):
+        for look in looks(seed, apart=bool(seed % 2)):
+            text = caption(look, rng)
+            if look.light and not any(phrase in text for phrase in LIGHTS[look.light]):
+                continue  # a caption need not name the light
+            assert fits(look, text), (text, look)
+            told += 1
+    assert told > 4000
+    everything = [fits(look, "a green maple leaf with drops of water") for n in range(300) for look in looks(n)[9:10]]
+    assert 0 < sum(everything) < 60
+
+
+@pytest.mark.parametrize(
+    "text, right, wrong",
+    [
+        ("a green plant cell with a purple nucleus", ("plant", "green", "purple"), ("plant", "purple", "green")),
+        ("A Blue cell", ("animal", "blue", "red"), ("animal", "red", "blue")),
+        ("a cell glowing in the dark", ("glowing", "blue", "red"), ("plant", "blue", "red")),
+        ("something blue", ("plant", "green", "blue"), ("plant", "green", "red")),
+    ],
+)
+def test_a_sentence_fits_what_it_names(text, right, wrong):
+    assert fits(Look(11, *right), text) and not fits(Look(11, *wrong), text)
+
+
+def test_a_sentence_fits_its_light_and_season_only():
+    def forest(season, light):
+        return Look(7, "leafy", "green", "red", "river", season, light)
+
+    text = "an autumn forest along a blue river, by moonlight"
+    assert fits(forest("autumn", "night"), text)
+    assert not fits(forest("autumn", ""), text) and not fits(forest("spring", "night"), text)
+    assert fits(forest("spring", ""), "a forest") and not fits(forest("spring", "mist"), "a forest")
+
+
+PROMPTS = [
+    "galaxies", "a galaxy", "a red nebula", "a star system", "a planet", "a continent", "a coast", "a forest", "a tree",
+    "a purple leaf", "leaf cells", "a cell",
+]  # fmt: skip
+
+
+def test_drawn_worlds_for_prompts_show_what_they_say():
+    worlds = worlds_for(PROMPTS, 2)
+    assert worlds.pictures.shape == (24, 3, 64, 64) and worlds.kinds.tolist() == [*range(12)] * 2
+    assert worlds.captions == (*PROMPTS, *PROMPTS)
+    leaf, other = worlds.pictures[9], worlds.pictures[21]
+    assert (leaf - other).abs().mean() > 0.02
+    assert torch.equal(worlds_for(PROMPTS, 1, first=1).pictures[9], other)
+    for picture in (leaf, other):
+        red, green, blue = picture[:, 24:40, 24:40].mean((1, 2))
+        assert min(red, blue) > green
+
+
+def test_prompts_that_no_world_shows_are_named(monkeypatch):
+    monkeypatch.setattr("demo_model.judge.WORLDS_LOOKED_AT", 50)
+    with pytest.raises(ValueError, match="'a black leaf', got 0 in 50"):
+        worlds_for([*PROMPTS[:9], "a black leaf", *PROMPTS[10:]], 1)
+    with pytest.raises(ValueError, match="12 prompts, one for each kind, got 3"):
+        worlds_for(PROMPTS[:3], 1)
 
 
 def test_the_reference_holds_other_pictures_of_the_same_kinds():
