@@ -260,7 +260,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
     parser.add_argument("--sets", type=int, default=3, help="sets of 8 kept-out worlds of 6 levels")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
-    parser.add_argument("--cfg", type=float, default=2.75, help="2.75: the templates'")
+    parser.add_argument("--cfg", type=float, default=2.75, help="the templates'")
+    parser.add_argument("--cfg-alone", type=float, default=2.0, help="of single pictures for drawn worlds")
     parser.add_argument("--zoom", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=16, help="Euler steps")
     parser.add_argument("--threads", type=int, default=0)
@@ -276,13 +277,14 @@ def main() -> None:
     from . import load
 
     net, demo = read_net(args.weights), load.load(args.weights)
-    figures = {"steps": args.steps, "cfg": args.cfg, "classifier_on_held_out_scenes": accuracy}
+    figures = {"steps": args.steps, "cfg": args.cfg, "cfg_alone": args.cfg_alone}
+    figures["classifier_on_held_out_scenes"] = accuracy
     print(f"classifier on held-out scenes: {accuracy:.1%}", flush=True)
     figures["unseen_captions"] = judged_samples(net, judge, tokenizer, args.each, args.cfg, args.steps)
     print(f"unseen captions, kind recognised: {figures['unseen_captions']['accuracy']:.1%}", flush=True)
     for name, value in figures["unseen_captions"]["per_kind"].items():
         print(f"    {name:16} {value:.0%}")
-    figures["worlds"] = judged_worlds(demo, judge, args.sets, args.cfg)
+    figures["worlds"] = judged_worlds(demo, judge, args.sets, args.cfg_alone)
     for row in figures["worlds"]:
         for name, values in row.items():
             print(f"    {name:22}", {k: np.round(v, 2).tolist() for k, v in values.items()}, flush=True)
