@@ -59,6 +59,7 @@ OPTIONS = {
     "iterative update": {"update": "iterative"},
     "independent noise": {"shared_noise": False},
 }
+DRAWN = 32  # pictures of each prompt that stacks of prompts are compared with
 SHOWN = ("levels on their own", "the paper's mean", DEFAULT)
 
 
@@ -134,8 +135,11 @@ def step_ratio(stacks: list[torch.Tensor], geometry, block: int) -> float:
 
 
 def drawn_for(prompts: list[str], count: int, levels: int, first: int, size: int = 64) -> Worlds:
-    """Drawn pictures to compare `count` stacks with: whole worlds, or, with prompts, pictures of what they say."""
-    return worlds_for(prompts, count, 0, size) if prompts else kept_out_worlds(count, levels, first, size)
+    """Drawn pictures to compare `count` stacks with: whole worlds, or, with prompts, pictures of what they say.
+
+    These differ much from one to the next: all stacks are compared with at least DRAWN of each prompt.
+    """
+    return worlds_for(prompts, max(DRAWN, count), 0, size) if prompts else kept_out_worlds(count, levels, first, size)
 
 
 def row(stacks: list[torch.Tensor], geometry, drawn: torch.Tensor, judge: Judge, kinds: torch.Tensor) -> list[float]:
@@ -153,11 +157,11 @@ def spread(values: list[float]) -> str:
 def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge: Judge, reference, misfits) -> None:
     """One line: figures of groups of a quarter of the stacks each, FD of all of them."""
     count, levels = len(stacks), worlds.levels
-    size = max(1, count // 4)
     rows = []
-    for start in range(0, count, size):
-        part = slice(start * levels, (start + size) * levels)
-        rows.append(row(stacks[start : start + size], geometry, worlds.pictures[part], judge, worlds.kinds[part]))
+    for group in torch.arange(count).tensor_split(min(4, count)):
+        part = slice(int(group[0]) * levels, (int(group[-1]) + 1) * levels)
+        drawn = worlds.pictures if len(set(worlds.captions)) == levels else worlds.pictures[part]
+        rows.append(row([stacks[i] for i in group], geometry, drawn, judge, worlds.kinds[part]))
     means = torch.stack(stacks).mean((2, 3, 4))
     # Space is black in drawn pictures, too.
     drawn = worlds.pictures.mean((1, 2, 3)).view(-1, levels)
@@ -229,11 +233,12 @@ def second_stage(
     detail's energy is higher just inside an inset's border than just outside, in the mean.
     """
     n, second = worlds.levels, load.load_finish()
+    kinds = worlds.kinds[: n * len(sampled)]
     if n != 12:
         raise SystemExit("--finish needs all twelve levels.")
     drawn = list(drawn_for(prompts, len(sampled), n, first, 256).pictures.split(n))
     if prompts:
-        others = worlds_for(prompts, 8, len(sampled), 256).pictures
+        others = worlds_for(prompts, 8, len(drawn), 256).pictures
     else:
         others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
         others = torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)
@@ -247,7 +252,7 @@ def second_stage(
         large.append(shown(levels, geometry, {}))
     print("\n| 256 x 256 | kinds % | FD | FD of parts | octaves 1 to 4, % | seam | coarse | square, bits |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name, found in (("drawn", drawn), ("enlarged", small), ("finished", large)):
+    for name, found in (("drawn", drawn[: len(sampled)]), ("enlarged", small), ("finished", large)):
         pictures = torch.cat(found)
         through = torch.cat([shrink(stack) for stack in found])
         percent = " ".join(f"{energy:.0f}" for energy in energies(found, torch.cat(drawn), 4))
@@ -256,7 +261,7 @@ def second_stage(
             sharpness_step(level.mean(0).numpy(), 96, 160) for stack in found for level in stack[:-1]
         )
         print(
-            f"| {name} | {100 * judge.recognised(through, worlds.kinds):.0f} | {judge.frechet(through, reference):.2f} "
+            f"| {name} | {100 * judge.recognised(through, kinds):.0f} | {judge.frechet(through, reference):.2f} "
             f"| {frechet(judge.features(parts(pictures)), others):.2f} | {percent} | {seam:.2f} | {coarse:.2f} "
             f"| {square:.1f} |",
             flush=True,
@@ -284,7 +289,7 @@ def main() -> None:
     n = args.levels
     worlds = drawn_for(prompts, args.worlds, n, args.first)
     if prompts:
-        reference = judge.features(worlds_for(prompts, 2 * args.worlds, args.worlds).pictures)
+        reference = judge.features(worlds_for(prompts, 2 * args.worlds, len(worlds.pictures) // n).pictures)
     else:
         reference = judge.reference(worlds.kinds, 2)
     texts = ["\n".join(worlds.captions[i * n : (i + 1) * n]) for i in range(args.worlds)]
@@ -293,7 +298,7 @@ def main() -> None:
     print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     geometry = conds[0][2].resolve(64, 64)
-    drawn = list(worlds.pictures.split(n))
+    drawn = list(worlds.pictures.split(n))[: args.worlds]
     # Drawn for prompts, the levels of a stack are of different worlds.
     misfits = [] if prompts else [misfit(stack, geometry) for stack in drawn]
     table("drawn", drawn, geometry, worlds, judge, reference, misfits)
