@@ -297,7 +297,7 @@ def _said(text: str, words: dict[str, tuple[str, ...]]) -> set[str]:
 
 
 class Said(NamedTuple):
-    """What a sentence says of a kind: its noun and the variants that it can be, colours before and after it, ..."""
+    """What a sentence says of a kind: noun, variants that it can be, colours before and after it, seasons, lights."""
 
     noun: str
     variants: set[str]
@@ -310,7 +310,7 @@ class Said(NamedTuple):
 @lru_cache
 def said_of(kind: str, text: str) -> Said:
     """What the words of a sentence say of a `kind`; those that the grammar does not know are passed over."""
-    text = _without(text.lower(), (*VIEWS[kind], *SHOTS["near"], *_FIXED))
+    text = _without(text.lower(), (*VIEWS[kind], *_FIXED))
     lights = set()
     if kind in LIT:
         lights = _said(text, LIGHTS)

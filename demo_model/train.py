@@ -187,21 +187,16 @@ def sample(
     seed: int = 0,
     size: int = 64,
     shift: float = 2.0,
-    interval: tuple[float, float] = (0.0, 1.0),
 ) -> torch.Tensor:
-    """Pictures [B, 3, size, size] in 0..1 by Euler steps, with guidance at noise levels in `interval`."""
+    """Pictures [B, 3, size, size] in 0..1 by Euler steps."""
     device = next(net.parameters()).device
     empty = torch.tensor([padded([1, 2])] * len(tokens))
-    tokens, both = tokens.to(device), torch.cat([tokens, empty]).to(device)
+    both = torch.cat([tokens, empty]).to(device)
     x = torch.randn(len(tokens), 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
     sigmas = schedule(steps, shift)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
-        if interval[0] <= now <= interval[1]:
-            with_text, without = net(torch.cat([x, x]), now.to(device).expand(len(both)), both).float().chunk(2)
-            velocity = without + cfg * (with_text - without)
-        else:
-            velocity = net(x, now.to(device).expand(len(x)), tokens).float()
-        x = x + (then - now).to(device) * velocity
+        with_text, without = net(torch.cat([x, x]), now.to(device).expand(len(both)), both).float().chunk(2)
+        x = x + (then - now).to(device) * (without + cfg * (with_text - without))
     return (x * 0.5 + 0.5).clamp(0, 1).cpu()
 
 
