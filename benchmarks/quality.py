@@ -134,18 +134,58 @@ def step_ratio(stacks: list[torch.Tensor], geometry, block: int) -> float:
     return sum(across) / sum(beside)
 
 
-def drawn_for(prompts: list[str], count: int, levels: int, first: int, size: int = 64) -> Worlds:
-    """Drawn pictures to compare `count` stacks with: whole worlds, or, with prompts, pictures of what they say.
+class Comparison:
+    """What `count` stacks are compared with, and what tells how far they are from it.
 
-    These differ much from one to the next: all stacks are compared with at least DRAWN of each prompt.
+    Stacks of the captions of drawn worlds are compared with these worlds, each with its own. Stacks of a list of
+    prompts, which are alike, are compared with drawn pictures of what the prompts say: these differ much from one to
+    the next, so all stacks are compared with all of them, at least DRAWN of each prompt.
     """
-    return worlds_for(prompts, max(DRAWN, count), 0, size) if prompts else kept_out_worlds(count, levels, first, size)
 
+    def __init__(self, judge: Judge, prompts: list[str], count: int, levels: int, first: int):
+        """prompts: one for each kind, or none for the captions of worlds from number `first` on."""
+        self.judge, self.prompts, self.count, self.levels, self.first = judge, prompts, count, levels, first
+        self.worlds = self.drawn(64)
+        if prompts:
+            self.reference = judge.features(worlds_for(prompts, 2 * count, max(DRAWN, count)).pictures)
+        else:
+            self.reference = judge.reference(self.worlds.kinds, 2)
 
-def row(stacks: list[torch.Tensor], geometry, drawn: torch.Tensor, judge: Judge, kinds: torch.Tensor) -> list[float]:
-    """kinds, three octaves, seam and coarse step of some stacks; drawn: the worlds of these captions."""
-    steps = [step_ratio(stacks, geometry, block) for block in (1, 4)]
-    return [100 * judge.recognised(torch.cat(stacks), kinds), *energies(stacks, drawn, 3), *steps]
+    def drawn(self, size: int) -> Worlds:
+        """The drawn pictures, `size` pixels large."""
+        if self.prompts:
+            return worlds_for(self.prompts, max(DRAWN, self.count), 0, size)
+        return kept_out_worlds(self.count, self.levels, self.first, size)
+
+    def figures(self, stacks: list[torch.Tensor], numbers: torch.Tensor, geometry) -> list[float]:
+        """kinds, three octaves, seam and coarse step of the stacks of these numbers."""
+        part = slice(int(numbers[0]) * self.levels, (int(numbers[-1]) + 1) * self.levels)
+        found, drawn = [stacks[i] for i in numbers], self.worlds.pictures
+        steps = [step_ratio(found, geometry, block) for block in (1, 4)]
+        return [
+            self.recognised(torch.cat(found), part),
+            *energies(found, drawn if self.prompts else drawn[part], 3),
+            *steps,
+        ]
+
+    def recognised(self, pictures: torch.Tensor, part: slice = slice(None)) -> float:
+        """Percent of pictures of this part of all levels of all stacks that show their kind."""
+        return 100 * self.judge.recognised(pictures, self.worlds.kinds[: self.count * self.levels][part])
+
+    def distance(self, pictures: torch.Tensor) -> float:
+        """Frechet distance of pictures [N, 3, 64, 64] to other drawn ones."""
+        return self.judge.frechet(pictures, self.reference)
+
+    def washed(self, stacks: list[torch.Tensor]) -> list[tuple[int, int, float, str]]:
+        """(stack, level, its mean, what was expected) of levels that are black or white and not as drawn ones are."""
+        means = torch.stack(stacks).mean((2, 3, 4))
+        # Space is black in drawn pictures, too.
+        drawn = self.worlds.pictures.mean((1, 2, 3)).view(-1, self.levels)
+        low, high = drawn.amin(0).clamp(max=0.05), drawn.amax(0).clamp(min=0.85)
+        return [
+            (stack, level, float(means[stack, level]), f"{float(low[level]):.3f} to {float(high[level]):.3f}")
+            for stack, level in ((means < low) | (means > high)).nonzero().tolist()
+        ]
 
 
 def spread(values: list[float]) -> str:
@@ -154,27 +194,21 @@ def spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
-def table(name: str, stacks: list[torch.Tensor], geometry, worlds: Worlds, judge: Judge, reference, misfits) -> None:
+def table(name: str, stacks: list[torch.Tensor], geometry, comparison: Comparison, misfits: list[float]) -> None:
     """One line: figures of groups of a quarter of the stacks each, FD of all of them."""
-    count, levels = len(stacks), worlds.levels
-    rows = []
-    for group in torch.arange(count).tensor_split(min(4, count)):
-        part = slice(int(group[0]) * levels, (int(group[-1]) + 1) * levels)
-        drawn = worlds.pictures if len(set(worlds.captions)) == levels else worlds.pictures[part]
-        rows.append(row([stacks[i] for i in group], geometry, drawn, judge, worlds.kinds[part]))
-    means = torch.stack(stacks).mean((2, 3, 4))
-    # Space is black in drawn pictures, too.
-    drawn = worlds.pictures.mean((1, 2, 3)).view(-1, levels)
-    low, high = drawn.amin(0).clamp(max=0.05), drawn.amax(0).clamp(min=0.85)
-    out = (means < low) | (means > high)
-    washed = int(out.any(1).sum())
+    count = len(stacks)
+    groups = torch.arange(count).tensor_split(min(4, count))
+    rows = [comparison.figures(stacks, group, geometry) for group in groups]
+    washed = comparison.washed(stacks)
     figures = [spread(list(column)) for column in zip(*rows)]
-    figures.insert(1, f"{judge.frechet(torch.cat(stacks), reference):.2f}")
-    figures += [f"{washed} of {count}", f"{statistics.mean(misfits):.1f}" if misfits else "-"]
+    figures.insert(1, f"{comparison.distance(torch.cat(stacks)):.2f}")
+    figures += [
+        f"{len({stack for stack, *_ in washed})} of {count}",
+        f"{statistics.mean(misfits):.1f}" if misfits else "-",
+    ]
     print("| " + " | ".join([name, *figures]) + " |", flush=True)
-    for stack, level in out.nonzero().tolist():
-        mean, bounds = float(means[stack, level]), f"{float(low[level]):.3f} to {float(high[level]):.3f}"
-        print(f"  (washed: stack {stack}, level {level}: mean {mean:.3f}, expected {bounds})", flush=True)
+    for stack, level, mean, expected in washed:
+        print(f"  (washed: stack {stack}, level {level}: mean {mean:.3f}, expected {expected})", flush=True)
 
 
 def photographs(demo, conds, seeds: range) -> None:
@@ -224,30 +258,25 @@ def parts(pictures: torch.Tensor) -> torch.Tensor:
     return cut.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
 
-def second_stage(
-    demo, conds, first: int, sampled: list[torch.Tensor], worlds: Worlds, judge: Judge, reference, prompts, sheet
-) -> None:
-    """A table of levels at 256 x 256, enlarged only and finished, beside drawn ones.
+def second_stage(demo, conds, sampled: list[torch.Tensor], seeds: range, comparison: Comparison) -> list:
+    """A table of levels at 256 x 256, enlarged only and finished, beside drawn ones; these stacks of all three.
 
     FD of parts: of sixteenths of 64 x 64, to other drawn pictures' of 256 x 256. Square: by how many bits the finest
     detail's energy is higher just inside an inset's border than just outside, in the mean.
     """
-    n, second = worlds.levels, load.load_finish()
-    kinds = worlds.kinds[: n * len(sampled)]
-    if n != 12:
-        raise SystemExit("--finish needs all twelve levels.")
-    drawn = list(drawn_for(prompts, len(sampled), n, first, 256).pictures.split(n))
-    if prompts:
-        others = worlds_for(prompts, 8, len(drawn), 256).pictures
+    second, judge = load.load_finish(), comparison.judge
+    drawn = list(comparison.drawn(256).pictures.split(comparison.levels))
+    if comparison.prompts:
+        others = worlds_for(comparison.prompts, 8, len(drawn), 256).pictures
     else:
         others = [draw(40_000_000 + 13 * i, float(i % 12), 256) for i in range(96)]
         others = torch.stack([torch.from_numpy(p) for p in others]).permute(0, 3, 1, 2)
     others = judge.features(parts(others))
     upscaler = trained()
     large, small = [], []
-    for i, (cond, stack) in enumerate(zip(conds, sampled)):
+    for seed, cond, stack in zip(seeds, conds, sampled):
         pictures = upscaler(stack).clamp(0, 1)
-        levels, geometry = finished(second, demo[2], cond, pictures, 1000 + first + i)
+        levels, geometry = finished(second, demo[2], cond, pictures, seed)
         small.append(shown(pictures, geometry, {}))
         large.append(shown(levels, geometry, {}))
     print("\n| 256 x 256 | kinds % | FD | FD of parts | octaves 1 to 4, % | seam | coarse | square, bits |")
@@ -261,13 +290,12 @@ def second_stage(
             sharpness_step(level.mean(0).numpy(), 96, 160) for stack in found for level in stack[:-1]
         )
         print(
-            f"| {name} | {100 * judge.recognised(through, kinds):.0f} | {judge.frechet(through, reference):.2f} "
+            f"| {name} | {comparison.recognised(through):.0f} | {comparison.distance(through):.2f} "
             f"| {frechet(judge.features(parts(pictures)), others):.2f} | {percent} | {seam:.2f} | {coarse:.2f} "
             f"| {square:.1f} |",
             flush=True,
         )
-    if sheet:
-        save_image(contact_sheet(small, large, drawn).clamp(0, 1), sheet.with_stem(sheet.stem + "-finish"))
+    return [small, large, drawn]
 
 
 @torch.inference_mode()
@@ -284,14 +312,12 @@ def main() -> None:
     parser.add_argument("--photographs", action="store_true", help="how closely photographs are kept, too")
     args = parser.parse_args()
     set_progress_bar_enabled(False)
-    demo, judge = load.load(), Judge.load()
     prompts = args.prompts.read_text("utf-8").strip().split("\n") if args.prompts else []
     n = args.levels
-    worlds = drawn_for(prompts, args.worlds, n, args.first)
-    if prompts:
-        reference = judge.features(worlds_for(prompts, 2 * args.worlds, len(worlds.pictures) // n).pictures)
-    else:
-        reference = judge.reference(worlds.kinds, 2)
+    if n != 12 and (prompts or args.finish):
+        raise SystemExit(f"--prompts and --finish need all twelve levels, got --levels {n}.")
+    demo, comparison = load.load(), Comparison(Judge.load(), prompts, args.worlds, n, args.first)
+    worlds, seeds = comparison.worlds, range(1000 + args.first, 1000 + args.first + args.worlds)
     texts = ["\n".join(worlds.captions[i * n : (i + 1) * n]) for i in range(args.worlds)]
     conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
     print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {STEPS} steps of {SAMPLER}, cfg {CFG:g}\n")
@@ -301,19 +327,21 @@ def main() -> None:
     drawn = list(worlds.pictures.split(n))[: args.worlds]
     # Drawn for prompts, the levels of a stack are of different worlds.
     misfits = [] if prompts else [misfit(stack, geometry) for stack in drawn]
-    table("drawn", drawn, geometry, worlds, judge, reference, misfits)
+    table("drawn", drawn, geometry, comparison, misfits)
     sheet = {}
     for name, option in OPTIONS.items():
         if args.only and name not in args.only:
             continue
-        sampled = [sample(demo, cond, 1000 + args.first + i, **option)[0] for i, cond in enumerate(conds)]
+        sampled = [sample(demo, cond, seed, **option)[0] for seed, cond in zip(seeds, conds)]
         misfits = [misfit(levels, geometry) for levels in sampled]
         stacks = [shown(levels, geometry, option) for levels in sampled]
-        table(name, stacks, geometry, worlds, judge, reference, misfits)
+        table(name, stacks, geometry, comparison, misfits)
         if name in SHOWN:
             sheet[name] = stacks
         if args.finish and name == DEFAULT:
-            second_stage(demo, conds, args.first, sampled, worlds, judge, reference, prompts, args.sheet)
+            found = second_stage(demo, conds, sampled, seeds, comparison)
+            if args.sheet:
+                save_image(contact_sheet(*found).clamp(0, 1), args.sheet.with_stem(args.sheet.stem + "-finish"))
     if args.sheet:
         picture = contact_sheet(*sheet.values(), drawn)
         save_image(interpolate(picture, scale_factor=2, mode="bicubic").clamp(0, 1), args.sheet)
