@@ -43,7 +43,7 @@ from zoom_stack_pack.zoom_core.seams import fuse
 # The judge keeps its classifier in the launcher's cache folder.
 sys.path.append(str(ROOT))
 
-CFG, SAMPLER, STEPS = 2.75, "er_sde", 24  # the templates'
+CFG, SAMPLER, STEPS = 3.75, "er_sde", 24  # the templates'
 DEFAULT = "border (the default)"
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}

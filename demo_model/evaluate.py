@@ -200,7 +200,7 @@ def sample_stack(
     tokens: torch.Tensor,
     zoom: float = 4.0,
     steps: int = 16,
-    cfg: float = 2.75,
+    cfg: float = 3.75,
     seed: int = 0,
     interval: tuple[float, float] = INTERVAL,
 ) -> torch.Tensor:
@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
     parser.add_argument("--sets", type=int, default=3, help="sets of 8 kept-out worlds of 6 levels")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
-    parser.add_argument("--cfg", type=float, default=2.75, help="the templates'")
+    parser.add_argument("--cfg", type=float, default=3.75, help="the templates'")
     parser.add_argument("--cfg-alone", type=float, default=2.0, help="of single pictures for drawn worlds")
     parser.add_argument("--zoom", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=16, help="Euler steps")
