@@ -30,6 +30,7 @@ from measure import border_step as sharpness_step
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
+from zoom_stack_pack.demo_model.evaluate import CFG, SAMPLER, STEPS
 from zoom_stack_pack.demo_model.judge import Judge, Worlds, frechet, kept_out_worlds, octaves, worlds_for
 from zoom_stack_pack.demo_model.upscaler import shrink, trained
 from zoom_stack_pack.demo_model.world import draw
@@ -43,7 +44,6 @@ from zoom_stack_pack.zoom_core.seams import fuse
 # The judge keeps its classifier in the launcher's cache folder.
 sys.path.append(str(ROOT))
 
-CFG, SAMPLER, STEPS = 3.75, "er_sde", 24  # the templates'
 DEFAULT = "border (the default)"
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}
@@ -146,6 +146,7 @@ class Comparison:
         """prompts: one for each kind, or none for the captions of worlds from number `first` on."""
         self.judge, self.prompts, self.count, self.levels, self.first = judge, prompts, count, levels, first
         self.worlds = self.drawn(64)
+        self.kinds = self.worlds.kinds[: count * levels]  # of the stacks' levels
         if prompts:
             self.reference = judge.features(worlds_for(prompts, 2 * count, max(DRAWN, count)).pictures)
         else:
@@ -170,7 +171,7 @@ class Comparison:
 
     def recognised(self, pictures: torch.Tensor, part: slice = slice(None)) -> float:
         """Percent of pictures of this part of all levels of all stacks that show their kind."""
-        return 100 * self.judge.recognised(pictures, self.worlds.kinds[: self.count * self.levels][part])
+        return 100 * self.judge.recognised(pictures, self.kinds[part])
 
     def distance(self, pictures: torch.Tensor) -> float:
         """Frechet distance of pictures [N, 3, 64, 64] to other drawn ones."""

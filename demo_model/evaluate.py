@@ -71,7 +71,7 @@ STACKS = (
     ),
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
-SAMPLER, STEPS, INTERVAL = "er_sde", 24, (0.25, 0.85)  # the templates'; noise levels with guidance
+CFG, SAMPLER, STEPS, INTERVAL = 3.75, "er_sde", 24, (0.25, 0.85)  # the templates'; noise levels with guidance
 
 
 def read_net(path: Path) -> Net:
@@ -195,18 +195,10 @@ def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
 
 
 @torch.no_grad()
-def sample_stack(
-    net: Net,
-    tokens: torch.Tensor,
-    zoom: float = 4.0,
-    steps: int = 16,
-    cfg: float = 3.75,
-    seed: int = 0,
-    interval: tuple[float, float] = INTERVAL,
-) -> torch.Tensor:
+def sample_stack(net: Net, tokens: torch.Tensor, zoom: float, steps: int, cfg: float, seed: int) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
-    As the demo's workflow does it: levels agree at every step, are guided at noise levels in `interval`, and
+    As the demo's workflow does it: levels agree at every step, are guided at noise levels in INTERVAL, and
     the finished pictures are fused.
     """
     from zoom_core import ZoomLevels, consolidate, render_image, render_noise
@@ -221,7 +213,7 @@ def sample_stack(
     sigmas = schedule(steps)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         with_text, without = net(torch.cat([x, x]), now.expand(2 * count), both).float().chunk(2)
-        guided = cfg if interval[0] <= float(now) <= interval[1] else 1.0
+        guided = cfg if INTERVAL[0] <= float(now) <= INTERVAL[1] else 1.0
         clean = x - now * (without + guided * (with_text - without))
         noise_to_signal = float(now / (1 - now))
         clean = consolidate(clean, geometry, length=correlation_length(noise_to_signal, 64, 64))
@@ -260,7 +252,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
     parser.add_argument("--sets", type=int, default=3, help="sets of 8 kept-out worlds of 6 levels")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
-    parser.add_argument("--cfg", type=float, default=3.75, help="the templates'")
+    parser.add_argument("--cfg", type=float, default=CFG, help="the templates'")
     parser.add_argument("--cfg-alone", type=float, default=2.0, help="of single pictures for drawn worlds")
     parser.add_argument("--zoom", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=16, help="Euler steps")

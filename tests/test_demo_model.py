@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,13 @@ def test_the_evaluation_samples_as_stock_nodes_and_as_the_templates_do(stock, lo
     interval = evaluate.core_samples(loaded, [text], 7, 2.75, evaluate.INTERVAL, 5)
     assert torch.allclose(interval.movedim(1, -1), vae.decode(sampled["samples"])[..., :3], atol=1e-5)
     assert (interval - throughout[1:]).abs().mean() > 0.005
+
+
+def test_the_evaluation_takes_the_template_s_settings(zoom_stack_pack):
+    evaluate = importlib.import_module("zoom_stack_pack.demo_model.evaluate")
+    graph = json.loads((ROOT / "workflows" / "api" / "02-text-to-zoom-with-the-demo-model.json").read_text("utf-8"))
+    (given,) = (node["inputs"] for node in graph.values() if node["_meta"].get("title") == "Multi-Scale Joint KSampler")
+    assert (given["cfg"], given["sampler_name"], given["steps"]) == (evaluate.CFG, evaluate.SAMPLER, evaluate.STEPS)
 
 
 def test_stock_nodes_make_pictures_of_64_pixels(stock, loaded):
