@@ -30,7 +30,7 @@ from measure import border_step as sharpness_step
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
-from zoom_stack_pack.demo_model.evaluate import CFG, SAMPLER, STEPS
+from zoom_stack_pack.demo_model.evaluate import CFG, GUIDED, SAMPLER, STEPS
 from zoom_stack_pack.demo_model.judge import Judge, Worlds, frechet, kept_out_worlds, octaves, worlds_for
 from zoom_stack_pack.demo_model.upscaler import shrink, trained
 from zoom_stack_pack.demo_model.world import draw
@@ -79,7 +79,7 @@ def sample(demo, conds, seed: int, **changed) -> tuple[torch.Tensor, object]:
     given = dict(
         model=model, levels=levels, seed=seed, steps=STEPS, cfg=CFG, sampler_name=SAMPLER, scheduler="simple",
         denoise=1.0, blending="border", shared_noise=True, update="joint", consistency="latent", consistency_every=1,
-        start_percent=0.0, end_percent=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, vae=vae,
+        start_percent=0.0, end_percent=1.0, cfg_start_percent=GUIDED[0], cfg_end_percent=GUIDED[1], vae=vae,
     )  # fmt: skip
     given.update(changed)
     return run_sampler(positive, negative, torch.zeros(1, 3, 64, 64), given)

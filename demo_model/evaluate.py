@@ -71,7 +71,8 @@ STACKS = (
     ),
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
-CFG, SAMPLER, STEPS, INTERVAL = 3.75, "er_sde", 24, (0.25, 0.85)  # the templates'; noise levels with guidance
+CFG, SAMPLER, STEPS, GUIDED = 3.75, "er_sde", 24, (0.26, 0.95)  # the templates'; the part of the sampling with guidance
+INTERVAL = (0.25, 0.85)  # noise levels with guidance here
 
 
 def read_net(path: Path) -> Net:
@@ -155,7 +156,7 @@ def core_samples(
 def judged_worlds(demo, judge, sets: int, cfg: float) -> list[dict]:
     """Single pictures for the captions of kept-out worlds, in sets of 48, beside the drawn ones.
 
-    Guided at all noise levels, as a stock sampler does, and only at those of the templates.
+    Guided at all noise levels, as a stock sampler does, and only at those in INTERVAL.
     """
     found = []
     for n in range(sets):
@@ -198,7 +199,7 @@ def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
 def sample_stack(net: Net, tokens: torch.Tensor, zoom: float, steps: int, cfg: float, seed: int) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
-    As the demo's workflow does it: levels agree at every step, are guided at noise levels in INTERVAL, and
+    Nearly as the demo's workflow does it: levels agree at every step, are guided at noise levels in INTERVAL, and
     the finished pictures are fused.
     """
     from zoom_core import ZoomLevels, consolidate, render_image, render_noise

@@ -80,6 +80,7 @@ def test_the_evaluation_takes_the_template_s_settings(zoom_stack_pack):
     graph = json.loads((ROOT / "workflows" / "api" / "02-text-to-zoom-with-the-demo-model.json").read_text("utf-8"))
     (given,) = (node["inputs"] for node in graph.values() if node["_meta"].get("title") == "Multi-Scale Joint KSampler")
     assert (given["cfg"], given["sampler_name"], given["steps"]) == (evaluate.CFG, evaluate.SAMPLER, evaluate.STEPS)
+    assert (given["cfg_start_percent"], given["cfg_end_percent"]) == evaluate.GUIDED
 
 
 def test_stock_nodes_make_pictures_of_64_pixels(stock, loaded):
