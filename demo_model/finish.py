@@ -7,7 +7,6 @@ upscaler: so it is too smooth now and then, as the first stage's own pictures ar
 made up. Pictures are drawn first; a run that was told to end (Ctrl+C, SIGTERM) goes on the next time.
 """
 
-import csv
 import multiprocessing
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from safetensors.torch import load_file
 from .captions import training_caption
 from .data import AS_LEVELS, TELLINGS, draw_view, look_of, told, view_of, write_array, write_arrays
 from .precision import fast_precision
-from .text import END, LENGTH, PAD, START, padded
-from .train import Run, error_weights, flow_error, import_comfy, told_to_end, training_parser
+from .text import LENGTH, PAD
+from .train import Losses, Run, error_weights, flow_error, import_comfy, mostly_told, told_to_end, training_parser
 from .upscaler import painted_anew, shrink, trained
 
 SIZE, PART = 256, 64  # sides of a picture and of what a step sees of it
@@ -194,17 +193,12 @@ def train(args, folder: Path) -> None:
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures: run with --pictures N.")
     frequencies = error_weights(PART, FOLD, args.lattice).to(device)
-    silence = torch.tensor(padded([START, END]), device=device)
     generator = torch.Generator(device).manual_seed(run.step)
     cast = fast_precision(device)
-    losses: list[torch.Tensor] = []
-    with open(folder / "losses.csv", "a", newline="") as log_file:
-        log = csv.writer(log_file)
+    with Losses(folder / "losses.csv", 10) as losses:
         while not asked_to_end and run.done < 1:
-            minutes = run.used / 60
             x, shown, tokens = data.batch(args.batch, generator)
-            untold = torch.rand(len(x), 1, generator=generator, device=device) < 0.1
-            tokens = torch.where(untold, silence, tokens)
+            tokens = mostly_told(tokens, generator)
             noise = torch.randn(x.shape, generator=generator, device=device)
             # What is shown decides all that high noise leaves open.
             level = torch.randn(len(x), generator=generator, device=device)
@@ -216,13 +210,7 @@ def train(args, folder: Path) -> None:
                 out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
             loss = flow_error(out, x, noise, sigma, frequencies)
             rate = run.learn(loss)
-            losses.append(loss.detach())
-            if run.step % 10 == 0:
-                mean = float(torch.stack(losses).mean())
-                log.writerow((run.step, f"{minutes:.2f}", f"{mean:.5f}", f"{rate:.6f}"))
-                log_file.flush()
-                print(f"step {run.step}  {minutes:.1f} min  loss {mean:.4f}", flush=True)
-                losses.clear()
+            losses.add(run, loss, rate, len(data.drawn))
             if run.step % 25 == 0:
                 data.refresh()
     run.save()
