@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from .captions import training_caption
 from .data import AS_LEVELS, TELLINGS, draw_view, look_of, told, view_of, write_array, write_arrays
 from .precision import fast_precision
-from .text import LENGTH, PAD
+from .text import END, LENGTH, PAD, START, padded
 from .train import Losses, Run, error_weights, flow_error, import_comfy, mostly_told, told_to_end, training_parser
 from .upscaler import painted_anew, shrink, trained
 
@@ -193,26 +193,27 @@ def train(args, folder: Path) -> None:
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures: run with --pictures N.")
     frequencies = error_weights(PART, FOLD, args.lattice).to(device)
+    silence = torch.tensor(padded([START, END]), device=device)
     generator = torch.Generator(device).manual_seed(run.step)
     cast = fast_precision(device)
-    with Losses(folder / "losses.csv", 10) as losses:
-        while not asked_to_end and run.done < 1:
-            x, shown, tokens = data.batch(args.batch, generator)
-            tokens = mostly_told(tokens, generator)
-            noise = torch.randn(x.shape, generator=generator, device=device)
-            # What is shown decides all that high noise leaves open.
-            level = torch.randn(len(x), generator=generator, device=device)
-            sigma = torch.sigmoid(-0.5 + 1.2 * level).clamp(min=1e-3)
-            mixed = x + sigma[:, None, None, None] * (noise - x)
-            with torch.no_grad():
-                context, _ = first.text(tokens, tokens != PAD)
-            with cast:
-                out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
-            loss = flow_error(out, x, noise, sigma, frequencies)
-            rate = run.learn(loss)
-            losses.add(run, loss, rate, len(data.drawn))
-            if run.step % 25 == 0:
-                data.refresh()
+    losses = Losses(folder / "losses.csv", 10)
+    while not asked_to_end and run.done < 1:
+        x, shown, tokens = data.batch(args.batch, generator)
+        tokens = mostly_told(tokens, silence, generator)
+        noise = torch.randn(x.shape, generator=generator, device=device)
+        # What is shown decides all that high noise leaves open.
+        level = torch.randn(len(x), generator=generator, device=device)
+        sigma = torch.sigmoid(-0.5 + 1.2 * level).clamp(min=1e-3)
+        mixed = x + sigma[:, None, None, None] * (noise - x)
+        with torch.no_grad():
+            context, _ = first.text(tokens, tokens != PAD)
+        with cast:
+            out = net(torch.cat([mixed, shown], 1), sigma * 1000.0, context=context)
+        loss = flow_error(out, x, noise, sigma, frequencies)
+        rate = run.learn(loss)
+        losses.add(run, loss, rate, len(data.drawn))
+        if run.step % 25 == 0:
+            data.refresh()
     run.save()
 
 

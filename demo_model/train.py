@@ -320,18 +320,8 @@ class Losses:
     """The file of a training's losses, a line for every `every` steps; goes on with what is there."""
 
     def __init__(self, path: Path, every: int):
-        fresh = not path.exists()
-        self._file = open(path, "a", newline="")
-        self._log, self._every = csv.writer(self._file), every
+        self._path, self._every = path, every
         self._found: list[torch.Tensor] = []
-        if fresh:
-            self._log.writerow(("step", "minutes", "loss", "rate", "pictures"))
-
-    def __enter__(self) -> "Losses":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._file.close()
 
     def add(self, run: Run, loss: torch.Tensor, rate: float, pictures: int) -> None:
         """Note the loss of the step that `run` just took at this rate, with so many pictures to take from."""
@@ -339,16 +329,20 @@ class Losses:
         if run.step % self._every:
             return
         mean, minutes = float(torch.stack(self._found).mean()), run.used / 60
-        self._log.writerow((run.step, f"{minutes:.2f}", f"{mean:.5f}", f"{rate:.6f}", pictures))
-        self._file.flush()
-        print(f"step {run.step}  {minutes:.1f} min  loss {mean:.4f}  rate {rate:.2e}", flush=True)
         self._found.clear()
+        fresh = not self._path.exists()
+        with open(self._path, "a", newline="") as file:
+            log = csv.writer(file)
+            if fresh:
+                log.writerow(("step", "minutes", "loss", "rate", "pictures"))
+            log.writerow((run.step, f"{minutes:.2f}", f"{mean:.5f}", f"{rate:.6f}", pictures))
+        print(f"step {run.step}  {minutes:.1f} min  loss {mean:.4f}  rate {rate:.2e}", flush=True)
 
 
-def mostly_told(tokens: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Tokens [B, T], those of a tenth of the pictures replaced by no words, as guidance needs the model to know."""
+def mostly_told(tokens: torch.Tensor, silence: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Tokens [B, T], a tenth of the captions replaced by `silence` [T], as guidance needs the model to know."""
     untold = torch.rand(len(tokens), 1, generator=generator, device=tokens.device) < 0.1
-    return torch.where(untold, torch.tensor(padded([START, END]), device=tokens.device), tokens)
+    return torch.where(untold, silence, tokens)
 
 
 def training_parser(description: str) -> argparse.ArgumentParser:
@@ -411,29 +405,30 @@ def train(args, folder: Path) -> None:
     if not data.refresh():
         raise SystemExit(f"{folder} has no pictures yet: run with --draw N, or python -m demo_model.data.")
     frequencies = error_weights(data.pictures.shape[-1], FOLD, args.lattice).to(device)
+    silence = torch.tensor(padded([START, END]), device=device)
     generator = torch.Generator(device).manual_seed(run.step)
     cast = fast_precision(device)
     last_sheet = time.monotonic()
-    with Losses(args.work / "losses.csv", 20) as losses:
-        while not asked_to_end and run.done < 1.0:
-            x, tokens = data.batch(args.batch, generator)
-            tokens = mostly_told(tokens, generator)
-            noise = torch.randn(x.shape, generator=generator, device=device)
-            contrast = contrasts(x)
-            sigma = noise_levels(contrast, generator)
-            mixed = x + sigma[:, None, None, None] * (noise - x)
+    losses = Losses(args.work / "losses.csv", 20)
+    while not asked_to_end and run.done < 1.0:
+        x, tokens = data.batch(args.batch, generator)
+        tokens = mostly_told(tokens, silence, generator)
+        noise = torch.randn(x.shape, generator=generator, device=device)
+        contrast = contrasts(x)
+        sigma = noise_levels(contrast, generator)
+        mixed = x + sigma[:, None, None, None] * (noise - x)
+        with cast:
+            out = net(mixed, sigma, tokens)
+        # Else cell walls and the arms of galaxies would hardly count beside forests.
+        loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None])
+        rate = run.learn(loss)
+        losses.add(run, loss, rate, len(data.pictures))
+        if run.step % 100 == 0:
+            data.refresh()
+        if time.monotonic() - last_sheet > 60 * args.sheets:
             with cast:
-                out = net(mixed, sigma, tokens)
-            # Else cell walls and the arms of galaxies would hardly count beside forests.
-            loss = flow_error(out, x, noise, sigma, frequencies / contrast[:, None, None, None])
-            rate = run.learn(loss)
-            losses.add(run, loss, rate, len(data.pictures))
-            if run.step % 100 == 0:
-                data.refresh()
-            if time.monotonic() - last_sheet > 60 * args.sheets:
-                with cast:
-                    write_sheet(run.average, tokenizer, args.work / f"sheet_{run.step:06d}.png")
-                last_sheet = time.monotonic()
+                write_sheet(run.average, tokenizer, args.work / f"sheet_{run.step:06d}.png")
+            last_sheet = time.monotonic()
     run.save()
     if not asked_to_end:
         write_sheet(run.average, tokenizer, args.work / "sheet_final.png", rows=4)
