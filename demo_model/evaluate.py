@@ -2,7 +2,7 @@
 
 A classifier trained on drawn scenes (`judge.py`) judges samples. Captions are of kept-out combinations,
 worlds are of kept-out seeds. Single pictures for their captions come from ComfyUI's own sampler with the templates'
-settings; all else takes Euler steps, stacks jointly with zoom_core.
+sampler and steps; all else takes Euler steps, stacks jointly with zoom_core.
 """
 
 import argparse
