@@ -5,6 +5,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +16,30 @@ from .world import KINDS, Look, draw, looks
 SHARD = 250
 TELLINGS = 4  # captions of each training picture
 FIRST_EVAL_SEED = 900_000_000  # worlds from here on are never trained on
-# By kind, the share of pictures that are shifted, turned and enlarged a little: of the judge's, and of the model's.
-# Most of the model's lie as the levels of a zoom do; but a forest's trees would stand in rows.
-LOOSE = dict.fromkeys(KINDS, 0.5)
-AS_LEVELS = dict.fromkeys(KINDS, 0.1) | {"forest": 0.5}
 BETWEEN = 6  # every so manieth round of training pictures lies half a zoom of 4 between two kinds
 
 
-def view_of(index: int, first_seed: int = 0, loose: dict[str, float] = LOOSE) -> dict:
+class Views(NamedTuple):
+    """What random views are like.
+
+    moved: by kind, the share of pictures that are shifted, turned and enlarged a little.
+    alone: the share of those that leave out the kinds inside, with looks that need not go together.
+    """
+
+    moved: dict[str, float]
+    alone: float
+
+
+# The judge's, and the model's: most of these are as the levels of a zoom are; but a forest's trees would stand in rows.
+LOOSE = Views(dict.fromkeys(KINDS, 0.5), 0.45)
+AS_LEVELS = Views(dict.fromkeys(KINDS, 0.1) | {"forest": 0.5}, 0.15)
+
+
+def view_of(index: int, first_seed: int = 0, views: Views = LOOSE) -> dict:
     """The random view number `index`: arguments for `draw` and the kind it shows."""
     rng = np.random.default_rng((index, first_seed))
     kind = index % len(KINDS)
-    moved = rng.random() < loose[KINDS[kind]]
+    moved = rng.random() < views.moved[KINDS[kind]]
     scale = kind + float(np.clip(rng.normal(0, 0.16), -0.35, 0.35)) * moved
     shift = rng.uniform(-0.06, 0.06, 2) * moved
     return dict(
@@ -35,7 +48,7 @@ def view_of(index: int, first_seed: int = 0, loose: dict[str, float] = LOOSE) ->
         scale=float(scale),
         center=(float(shift[0]), float(shift[1])),
         angle=float(rng.uniform(-0.4, 0.4)) * moved,
-        only=bool(rng.random() < 0.45),
+        only=bool(rng.random() < views.alone),
     )
 
 
@@ -58,9 +71,9 @@ def is_between(index: int) -> bool:
     return index // len(KINDS) % BETWEEN == BETWEEN - 1
 
 
-def training_view(index: int, loose: dict[str, float] = AS_LEVELS) -> dict:
+def training_view(index: int, views: Views = AS_LEVELS) -> dict:
     """What training picture `index` shows: arguments for `draw` and the kind (the outer of two)."""
-    return between_view(index) if is_between(index) else view_of(index, loose=loose)
+    return between_view(index) if is_between(index) else view_of(index, views=views)
 
 
 def look_of(view: dict) -> Look:
@@ -103,14 +116,14 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
         np.savez(file, **arrays)
 
 
-def write_shard(job: tuple[str, int], loose: dict[str, float] = AS_LEVELS) -> str:
+def write_shard(job: tuple[str, int], views: Views = AS_LEVELS) -> str:
     """Draw shard `job[1]` into folder `job[0]`, unless it is there."""
     folder, number = job
     path = Path(folder) / f"shard_{number:04d}.npz"
     if path.exists():
         return str(path)
     numbers = range(number * SHARD, (number + 1) * SHARD)
-    pictures = np.stack([draw_view(training_view(n, loose)) for n in numbers])
+    pictures = np.stack([draw_view(training_view(n, views)) for n in numbers])
     write_arrays(path, pictures=pictures, tokens=told(numbers), first=number * SHARD)
     return str(path)
 

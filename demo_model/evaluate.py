@@ -2,7 +2,7 @@
 
 A classifier trained on drawn scenes (`judge.py`) judges samples. Captions are of kept-out combinations,
 worlds are of kept-out seeds. Single pictures for their captions come from ComfyUI's own sampler with the templates'
-sampler and steps; all else takes Euler steps, stacks jointly with zoom_core.
+sampler, steps and part of the sampling with guidance; all else takes Euler steps, stacks jointly with zoom_core.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from .classifier import held_out_accuracy
 from .data import FIRST_EVAL_SEED
 from .judge import Judge, kept_out_worlds
 from .text import WordTokenizer, padded
-from .train import Net, import_comfy, sample, schedule
+from .train import Net, import_comfy, noise_level, sample, schedule
 from .world import KINDS, TONES, looks
 
 COLOR_SUBJECTS = (
@@ -72,7 +72,7 @@ STACKS = (
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
 CFG, SAMPLER, STEPS, GUIDED = 3.75, "er_sde", 24, (0.26, 0.95)  # the templates'; the part of the sampling with guidance
-INTERVAL = (0.25, 0.85)  # noise levels with guidance here
+CFG_ALONE = 1.5  # of single pictures, which lose no detail to each other
 
 
 def read_net(path: Path) -> Net:
@@ -121,25 +121,27 @@ def judged_samples(net, judge, tokenizer, each: int, cfg: float, steps: int) -> 
     }
 
 
-def guided_between(low: float, high: float):
-    """A function for core's `set_model_sampler_cfg_function`: guidance at sigmas from low to high, none elsewhere."""
-
-    def guided(given: dict) -> torch.Tensor:
-        cfg = given["cond_scale"] if low <= float(given["timestep"].max()) <= high else 1.0
-        return given["uncond"] + cfg * (given["cond"] - given["uncond"])
-
-    return guided
+def guidance(cfg: float, sigma: float, part: tuple[float, float] = GUIDED) -> float:
+    """The cfg that counts at this noise level: 1 outside of this part of the sampling."""
+    return cfg if noise_level(1 - part[1]) <= sigma <= noise_level(1 - part[0]) else 1.0
 
 
 def core_samples(
-    demo, captions: list[str], seed: int, cfg: float, interval: tuple[float, float], steps: int = STEPS
+    demo, captions: list[str], seed: int, cfg: float, part: tuple[float, float] = GUIDED, steps: int = STEPS
 ) -> torch.Tensor:
-    """Pictures [N, 3, 64, 64] in 0..1 from core's sampler, one by one, with the templates' sampler."""
+    """Pictures [N, 3, 64, 64] in 0..1 from core's sampler, one by one, with the templates' sampler.
+
+    part: of the sampling, with guidance.
+    """
     import comfy.sample
+
+    def guided(given: dict) -> torch.Tensor:
+        now = guidance(given["cond_scale"], float(given["timestep"].max()), part)
+        return given["uncond"] + now * (given["cond"] - given["uncond"])
 
     model, clip, vae = demo
     model = model.clone()
-    model.set_model_sampler_cfg_function(guided_between(*interval))
+    model.set_model_sampler_cfg_function(guided)
     negative = clip.encode_from_tokens_scheduled(clip.tokenize(""))
     found = []
     for number, text in enumerate(captions, seed):
@@ -156,14 +158,14 @@ def core_samples(
 def judged_worlds(demo, judge, sets: int, cfg: float) -> list[dict]:
     """Single pictures for the captions of kept-out worlds, in sets of 48, beside the drawn ones.
 
-    Guided at all noise levels, as a stock sampler does, and only at those in INTERVAL.
+    Guided throughout, as a stock sampler does, and in the templates' part of the sampling only.
     """
     found = []
     for n in range(sets):
         worlds = kept_out_worlds(first=1000 + 8 * n)
         row = {"drawn": judge.report(worlds.pictures, worlds)}
-        for name, interval in (("guided", (0.0, 1.0)), ("guided in an interval", INTERVAL)):
-            made = core_samples(demo, worlds.captions, 5000 + 100 * n, cfg, interval)
+        for name, part in (("guided", (0.0, 1.0)), ("guided in an interval", GUIDED)):
+            made = core_samples(demo, worlds.captions, 5000 + 100 * n, cfg, part)
             row[name] = judge.report(made, worlds)
         found.append(row)
     return found
@@ -199,7 +201,7 @@ def color_response(net, tokenizer, cfg: float, steps: int) -> dict:
 def sample_stack(net: Net, tokens: torch.Tensor, zoom: float, steps: int, cfg: float, seed: int) -> torch.Tensor:
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
-    Nearly as the demo's workflow does it: levels agree at every step, are guided at noise levels in INTERVAL, and
+    Nearly as the demo's workflow does it: levels agree at every step, are guided in the same part of the sampling, and
     the finished pictures are fused.
     """
     from zoom_core import ZoomLevels, consolidate, render_image, render_noise
@@ -214,8 +216,7 @@ def sample_stack(net: Net, tokens: torch.Tensor, zoom: float, steps: int, cfg: f
     sigmas = schedule(steps)
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         with_text, without = net(torch.cat([x, x]), now.expand(2 * count), both).float().chunk(2)
-        guided = cfg if INTERVAL[0] <= float(now) <= INTERVAL[1] else 1.0
-        clean = x - now * (without + guided * (with_text - without))
+        clean = x - now * (without + guidance(cfg, float(now)) * (with_text - without))
         noise_to_signal = float(now / (1 - now))
         clean = consolidate(clean, geometry, length=correlation_length(noise_to_signal, 64, 64))
         x = clean + then / now * (x - clean)
@@ -254,7 +255,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=3, help="sets of 8 kept-out worlds of 6 levels")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
     parser.add_argument("--cfg", type=float, default=CFG, help="the templates'")
-    parser.add_argument("--cfg-alone", type=float, default=2.0, help="of single pictures for drawn worlds")
+    parser.add_argument("--cfg-alone", type=float, default=CFG_ALONE, help="of single pictures for drawn worlds")
     parser.add_argument("--zoom", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=16, help="Euler steps")
     parser.add_argument("--threads", type=int, default=0)

@@ -172,10 +172,14 @@ class Net(torch.nn.Module):
         return self.unet(noisy, sigma * 1000.0, context=context)
 
 
+def noise_level(left, shift: float = 2.0):
+    """The sigma where the part `left` (a number or a tensor) of a sampling is still to come, with the loaded model."""
+    return shift * left / (1 + (shift - 1) * left)
+
+
 def schedule(steps: int, shift: float = 2.0) -> torch.Tensor:
     """Sigmas [steps + 1] from 1 to 0, spaced as core's "simple" scheduler spaces the loaded model's."""
-    even = torch.linspace(1, 0, steps + 1)
-    return shift * even / (1 + (shift - 1) * even)
+    return noise_level(torch.linspace(1, 0, steps + 1), shift)
 
 
 @torch.no_grad()

@@ -65,12 +65,12 @@ def test_the_evaluation_samples_as_stock_nodes_and_as_the_templates_do(stock, lo
     positive, negative, levels = prompts.execute(clip, text, "", 4.0, "", "").args
     given = dict(
         model=model, levels=levels, seed=7, steps=5, cfg=2.75, sampler_name="er_sde", scheduler="simple", vae=vae,
-        denoise=1.0, cfg_start_percent=0.26, cfg_end_percent=0.86, blending="none", shared_noise=False,
+        denoise=1.0, cfg_start_percent=0.26, cfg_end_percent=0.7, blending="none", shared_noise=False,
     )  # fmt: skip
     lists = {name: [value] for name, value in given.items()}
     latent = [{"samples": torch.zeros(1, 3, 64, 64)}]
     sampled = sampler.execute(positive=positive, negative=negative, latent_image=latent, **lists).args[0]
-    interval = evaluate.core_samples(loaded, [text], 7, 2.75, evaluate.INTERVAL, 5)
+    interval = evaluate.core_samples(loaded, [text], 7, 2.75, (0.26, 0.7), 5)
     assert torch.allclose(interval.movedim(1, -1), vae.decode(sampled["samples"])[..., :3], atol=1e-5)
     assert (interval - throughout[1:]).abs().mean() > 0.005
 
