@@ -27,7 +27,7 @@ from .world import KINDS, draw, draw_stack, looks
 TRAINING = 32  # shards of drawn pictures that the classifier learns from
 REFERENCE_SEED = FIRST_EVAL_SEED + 50_000_000
 WORLD_SEED = FIRST_EVAL_SEED + 60_000_000
-WORLDS_LOOKED_AT = 20_000  # for those that fit a prompt
+WORLDS_LOOKED_AT = 200_000  # for those that fit two prompts
 
 
 def judge_folder() -> Path:
@@ -134,22 +134,25 @@ def kept_out_worlds(count: int = 8, levels: int = 6, first: int = 0, size: int =
 def worlds_for(prompts: list[str], count: int = 8, first: int = 0, size: int = 64) -> Worlds:
     """`count` drawn pictures of what each prompt says (`captions.fits`), one for each kind, outermost first.
 
-    Laid out as `kept_out_worlds` are, but each picture is of a world of its own; others from another `first`.
+    In the middle is what the next prompt says. Laid out as `kept_out_worlds` are, but each picture is of a world of its
+    own; others from another `first`.
     """
     if len(prompts) != len(KINDS):
         raise ValueError(f"Expected {len(KINDS)} prompts, one for each kind, got {len(prompts)}.")
     fitting: list[list[int]] = [[] for _ in prompts]
     for number in range(WORLDS_LOOKED_AT):
         seed = WORLD_SEED + 7 * number
-        for found, look, prompt in zip(fitting, looks(seed), prompts):
-            if len(found) < first + count and fits(look, prompt):
+        shown = [fits(look, prompt) for look, prompt in zip(looks(seed), prompts)]
+        for found, here, inside in zip(fitting, shown, [*shown[1:], True]):
+            if len(found) < first + count and here and inside:
                 found.append(seed)
         if all(len(found) == first + count for found in fitting):
             break
     for found, prompt in zip(fitting, prompts):
         if len(found) < first + count:
             raise ValueError(
-                f"Expected {first + count} drawn worlds that show '{prompt}', got {len(found)} in {WORLDS_LOOKED_AT}."
+                f"Expected {first + count} drawn worlds that show '{prompt}' and in it what the next prompt says, "
+                f"got {len(found)} in {WORLDS_LOOKED_AT}."
             )
     pictures = np.stack(
         [draw(found[n], float(kind), size) for n in range(first, first + count) for kind, found in enumerate(fitting)]

@@ -126,14 +126,15 @@ def test_drawn_worlds_for_prompts_show_what_they_say():
     leaf, other = worlds.pictures[9], worlds.pictures[21]
     assert (leaf - other).abs().mean() > 0.02
     assert torch.equal(worlds_for(PROMPTS, 1, first=1).pictures[9], other)
-    for picture in (leaf, other):
-        red, green, blue = picture[:, 24:40, 24:40].mean((1, 2))
+    trees = worlds.pictures[8::12, :, 29:35, 29:35]  # of the leaf in their middle
+    for middle in (leaf[:, 24:40, 24:40], other[:, 24:40, 24:40], *trees):
+        red, green, blue = middle.mean((1, 2))
         assert min(red, blue) > green
 
 
 def test_prompts_that_no_world_shows_are_named(monkeypatch):
     monkeypatch.setattr("demo_model.judge.WORLDS_LOOKED_AT", 50)
-    with pytest.raises(ValueError, match="'a black leaf', got 0 in 50"):
+    with pytest.raises(ValueError, match="'a tree' and in it what the next prompt says, got 0 in 50"):
         worlds_for([*PROMPTS[:9], "a black leaf", *PROMPTS[10:]], 1)
     with pytest.raises(ValueError, match="12 prompts, one for each kind, got 3"):
         worlds_for(PROMPTS[:3], 1)
