@@ -12,7 +12,7 @@ All but misfit are of the levels as shown, fused and rendered. +-: the standard 
 Options: --worlds N (stacks), --first N (the first world), --levels N, --zoom Z, --photographs,
 --finish (the second stage, at 256 x 256), --only NAME .., --sheet FILE (levels alone, the paper's, ours, drawn),
 --prompts FILE (one zoom of twelve levels with many seeds, in place of the worlds' captions; drawn are then pictures
-of other worlds that show what the prompts say).
+of other worlds that show what a prompt says, and in the middle what the next one says).
 """
 
 from __future__ import annotations

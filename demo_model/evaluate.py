@@ -127,7 +127,7 @@ def guidance(cfg: float, sigma: float, part: tuple[float, float] = GUIDED) -> fl
 
 
 def core_samples(
-    demo, captions: list[str], seed: int, cfg: float, part: tuple[float, float] = GUIDED, steps: int = STEPS
+    demo, captions: list[str], seed: int, cfg: float, part: tuple[float, float], steps: int = STEPS
 ) -> torch.Tensor:
     """Pictures [N, 3, 64, 64] in 0..1 from core's sampler, one by one, with the templates' sampler.
 
