@@ -13,6 +13,8 @@ from zoom_core.blending import correlation_length
 
 SIZE, ZOOM = 64, 4
 INSET = slice(24, 40)
+STRIPES = (torch.arange(SIZE) % 4 < 2).double() - 0.5
+WAVES = torch.cos(2 * math.pi * torch.arange(SIZE, dtype=torch.float64) / 16)
 
 
 def disagreeing(seed: int = 0) -> torch.Tensor:
@@ -66,42 +68,52 @@ def test_what_the_inner_level_shows_is_carried_on_around_its_inset():
     assert float(still[:24].abs().max()) == 0.0 and float(still[:, 40:].abs().max()) == 0.0
 
 
+def taken_by_the_inner_level(pattern: torch.Tensor, length: float) -> torch.Tensor:
+    """[16, 16]: what a grey inner level takes of an outer one's stripes `pattern` [64], as a part of them."""
+    geometry = uniform(2, ZOOM, SIZE, SIZE)
+    images = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.float64)
+    images[0] = pattern
+    return downscale(blend(images, geometry, "border", length)[1], 16, 16)[0] / pattern[INSET]
+
+
 def test_the_step_at_the_border_is_shared_and_fades_inside():
     """Near its border the inner level takes up a part of what goes on around it, in its middle it does so only
     by the little that the coarsest band holds."""
-    geometry = uniform(2, ZOOM, SIZE, SIZE)
-    images = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.float64)
-    stripes = (torch.arange(SIZE) % 4 < 2).double() - 0.5
-    images[0] = stripes
-    taken = downscale(blend(images, geometry, "border")[1], 16, 16)[0]
-    inset = stripes[INSET].expand(16, 16)
-    share = taken / inset
+    share = taken_by_the_inner_level(STRIPES, 0.0)
     assert float(share[8, 0]) == pytest.approx(0.3, abs=0.05)
     assert float(share[4:12, 4:12].abs().max()) < 0.02
 
 
 def test_while_sampling_the_corners_are_the_outer_levels():
-    """Fine stripes and coarse waves alike; of the frame's mean they take what all of it takes. Finished pictures keep
-    theirs."""
-    geometry = uniform(2, ZOOM, SIZE, SIZE)
-    pixel = torch.arange(SIZE, dtype=torch.float64)
-    images = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.float64)
-    for pattern in ((pixel % 4 < 2).double() - 0.5, torch.cos(2 * math.pi * pixel / 16)):
-        images[0] = pattern
-        taken, finished = (
-            downscale(blend(images, geometry, "border", length)[1], 16, 16)[0] / pattern[INSET] for length in (4.0, 0.0)
-        )
+    """Fine stripes and coarse waves alike, where there is little noise; of the frame's mean they take what all of it
+    takes. Finished pictures keep theirs."""
+    for pattern in (STRIPES, WAVES):
+        taken, finished = (taken_by_the_inner_level(pattern, length) for length in (0.1, 0.0))
         corners = [0, 0, -1, -1], [0, -1, 0, -1]
         assert float(taken[corners].min()) > 0.75 and float(taken[corners].max()) < 1.1
         assert float(finished[corners].max()) < 0.6
         assert float(taken[6:10, 6:10].abs().max()) < 0.3
         torch.testing.assert_close(taken[6:10, 6:10], finished[6:10, 6:10], atol=0.03, rtol=0)
     # 15/16 half sides off the middle the rounding holds 28 % of what the border's 0.3 leave.
-    images[0] = (pixel % 4 < 2).double() - 0.5
-    share = downscale(blend(images, geometry, "border", 4.0)[1], 16, 16)[0, 8, 0] / images[0, 0, 0, INSET][0]
-    assert float(share) == pytest.approx(0.3 + 0.7 * 0.28, abs=0.05)
+    share = float(taken_by_the_inner_level(STRIPES, 0.1)[8, 0])
+    assert share == pytest.approx(0.3 + 0.7 * 0.28, abs=0.05)
+    images = torch.zeros(2, 1, SIZE, SIZE, dtype=torch.float64)
     images[0] = 1
-    torch.testing.assert_close(blend(images, geometry, "border", 4.0)[1], torch.full_like(images[1], 0.3))
+    blended = blend(images, uniform(2, ZOOM, SIZE, SIZE), "border", 4.0)
+    torch.testing.assert_close(blended[1], torch.full_like(images[1], 0.3))
+
+
+def test_under_noise_the_outer_level_counts_as_far_as_it_knows_a_band():
+    """Of waves of 4 pixels it knows 1 / (1 + (2 pi length / 4)^2.6), the Wiener weight; of longer ones more."""
+    for length in (0.5, 1.0, 2.0):
+        known = 1 / (1 + (2 * math.pi * length / 4) ** 2.6)
+        taken = taken_by_the_inner_level(STRIPES, length)
+        corner, border = 1 - (1 - 0.3 * known) * (1 - known), 1 - (1 - 0.3 * known) * (1 - 0.28 * known)
+        assert float(taken[0, 0]) == pytest.approx(corner, abs=0.01)
+        assert float(taken[8, 0]) == pytest.approx(border, abs=0.02)
+    # Waves of 16 pixels are known when fine stripes are not, and not at any noise.
+    assert float(taken_by_the_inner_level(WAVES, 1.0)[0, 0]) > 0.8
+    assert float(taken_by_the_inner_level(WAVES, 16.0)[0, 0]) < 0.05
 
 
 def test_drawn_out_by_every_level_inside():

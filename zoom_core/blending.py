@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -33,6 +34,8 @@ _ROUND = 0.8, 1.2
 # Errors of natural pictures' estimates: pixels at a noise as strong as the signal, the power by which that grows
 # with the noise, and the part of the frame that it never exceeds (pictures have no scale beyond).
 _LENGTH_AT_ONE, _LENGTH_POWER, _LENGTH_OF_FRAME = 2.5, 0.75, 0.25
+# By which power of the frequency the power of natural pictures falls.
+_FALL = 2.6
 
 
 def correlation_length(sigma: float, height: int, width: int) -> float:
@@ -102,11 +105,21 @@ def _mean_of_pictures(layers: Levels, pair: Pair, geometry: Geometry, length: fl
     layers[pair.inner] += (expanded - layers[pair.inner]) * (around / (around + 1))
 
 
+def _known(length: float, band: int) -> float:
+    """The part of band `band` (0 the finest) of an outer level that its clean estimate shows: the Wiener weight.
+
+    The band's middle is a wave of `_BAND_STEP`^(band + 1) pixels; an error alike over `length` pixels is that of an
+    estimate whose signal and noise are equal at waves of 2 pi length pixels. What is missing must not count: it would
+    take from the inner level, which sees this band through zoom^2 times less noise, what that has found already.
+    """
+    return 1 / (1 + (2 * math.pi * length / _BAND_STEP ** (band + 1)) ** _FALL)
+
+
 @lru_cache(maxsize=128)
-def _shares(height: int, width: int, dtype: torch.dtype, rounded: bool) -> torch.Tensor:
-    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; where rounded, 1 from
-    `_ROUND`[1] half sides off the middle on. An ordinary tensor on the CPU, also when the first to ask is in
-    inference mode."""
+def _shares(height: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; and 0 up to `_ROUND`[0] half
+    sides off the middle, smoothly 1 from `_ROUND`[1] on. Ordinary tensors on the CPU, also when the first to ask is
+    in inference mode."""
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         inside, off = [], []
         for size in (height, width):
@@ -115,12 +128,9 @@ def _shares(height: int, width: int, dtype: torch.dtype, rounded: bool) -> torch
             off.append((pixel + 0.5) / size * 2 - 1)
         # The product leaves no crease along the diagonals of the corners.
         border = _SHARE * (1 - inside[0][:, None] * inside[1])
-        if not rounded:
-            return border
         begin, end = _ROUND
         distance = torch.hypot(off[0][:, None], off[1])
-        corners = smooth_step(((distance - begin) / (end - begin)).clamp(0, 1))
-        return 1 - (1 - border) * (1 - corners)
+        return border, smooth_step(((distance - begin) / (end - begin)).clamp(0, 1))
 
 
 @lru_cache(maxsize=128)
@@ -141,8 +151,8 @@ def _fade(vertical: Axis, horizontal: Axis, length: float, dtype: torch.dtype) -
 def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry, length: float) -> torch.Tensor:
     """The inner level meets the one around it near its border, in place; inside it keeps its own.
 
-    Every band of a Laplacian pyramid fades over pixels of its own (Burt and Adelson 1983). Returns what that adds,
-    on the inset's grid.
+    Every band of a Laplacian pyramid fades over pixels of its own (Burt and Adelson 1983), and counts as far as the
+    outer level knows it (`_known`). Returns what that adds, on the inset's grid.
     """
     difference = pair.crop(layers[pair.outer]) - pair.reduce(layers[pair.inner])
     reduced, steps = [difference], []
@@ -152,10 +162,14 @@ def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry, length: flo
         steps.append((Axis.of_resize(height, coarse[0]), Axis.of_resize(width, coarse[1])))
         reduced.append(axes.reduce_block(reduced[-1], *steps[-1]))
     correction = _SHARE * reduced[-1]
-    for finer, coarser, step in zip(reduced[-2::-1], reduced[:0:-1], steps[::-1]):
-        correction, below = axes.expand_block(torch.stack([correction, coarser]), *step)
-        shares = _shares(*finer.shape[-2:], finer.dtype, length > 0).to(finer.device)
-        correction = torch.addcmul(correction, finer - below, shares)
+    for band in reversed(range(len(steps))):
+        finer = reduced[band]
+        correction, below = axes.expand_block(torch.stack([correction, reduced[band + 1]]), *steps[band])
+        shares, corners = _shares(*finer.shape[-2:], finer.dtype)
+        if length > 0:
+            known = _known(length, band)
+            shares = 1 - (1 - known * shares) * (1 - known * corners)
+        correction = torch.addcmul(correction, finer - below, shares.to(finer.device))
     layers[pair.inner] += pair.expand(correction)
     return correction
 
@@ -240,7 +254,8 @@ def blend(images: torch.Tensor, geometry: Geometry, method: str = DEFAULT, lengt
     its border it takes over `_SHARE` of what the level around it shows, band by band, and around its inset
     the outer level takes up what the inner one shows. The layers are rendered already. length: how
     far that reaches, in pixels: `correlation_length` for estimates on the way, 0 for finished pictures. On the way
-    the inner level takes over all of each band but the coarsest towards its corners.
+    the inner level takes over all of each band but the coarsest towards its corners, and all that it takes over it
+    takes as far as the outer level can know it under that much noise.
 
     "multi-resolution", the paper's: layer i is seen by level i and by every level further out, each resolving
     bands of its frame up to its own pixel size. A band is the mean over the levels that resolve
