@@ -71,7 +71,7 @@ STACKS = (
     ),
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
-CFG, SAMPLER, STEPS, GUIDED = 3.75, "er_sde", 24, (0.26, 0.95)  # the templates'; the part of the sampling with guidance
+CFG, SAMPLER, STEPS, GUIDED = 2.75, "er_sde", 24, (0.26, 0.95)  # the templates'; the part of the sampling with guidance
 CFG_ALONE = 1.5  # of single pictures, which lose no detail to each other
 
 

@@ -26,7 +26,7 @@ class ZoomDemoModelLoader(io.ComfyNode):
                 "Loads the small model that comes with this pack: no download, no graphics card. It paints pictures of "
                 "64 x 64 pixels from galaxies and planets over coasts, forests and leaves down to cells. Use it to try "
                 "a zoom; for good pictures load a checkpoint of your own. Works with every stock node: size 64 x 64, "
-                "sampler er_sde, scheduler simple, 24 steps, cfg 1.5 (3.75 in a zoom). Its second stage finishes "
+                "sampler er_sde, scheduler simple, 24 steps, cfg 1.5 (2.75 in a zoom). Its second stage finishes "
                 "enlarged pictures at 256 x 256."
             ),
             search_aliases=["demo model", "tiny model", "checkpoint", "powers of ten", "zoom model", "pixel model"],
