@@ -37,8 +37,8 @@ def test_the_inner_level_keeps_its_own_contrast():
     images[0] = 0.5
     own = downscale(images[1], 16, 16) - 0.5
 
-    def kept(method: str) -> torch.Tensor:
-        layers = blend(images, geometry, method, 4.0)
+    def kept(method: str, length: float = 4.0) -> torch.Tensor:
+        layers = blend(images, geometry, method, length)
         return (downscale(layers[1], 16, 16) - 0.5)[:, 4:12, 4:12]
 
     def energy(picture: torch.Tensor) -> float:
@@ -46,6 +46,7 @@ def test_the_inner_level_keeps_its_own_contrast():
 
     middle = energy(own[:, 4:12, 4:12])
     assert energy(kept("border")) > 0.8 * middle
+    assert energy(kept("border", 0.1)) > 0.8 * middle  # where what the outer level shows counts in full
     assert energy(kept("multi-resolution")) < 0.3 * middle
 
 
@@ -81,6 +82,7 @@ def test_the_step_at_the_border_is_shared_and_fades_inside():
     by the little that the coarsest band holds."""
     share = taken_by_the_inner_level(STRIPES, 0.0)
     assert float(share[8, 0]) == pytest.approx(0.3, abs=0.05)
+    assert float(share[8, 1]) == pytest.approx(0.15, abs=0.02) and abs(float(share[8, 2])) < 0.02
     assert float(share[4:12, 4:12].abs().max()) < 0.02
 
 

@@ -116,10 +116,10 @@ def _known(length: float, band: int) -> float:
 
 
 @lru_cache(maxsize=128)
-def _shares(height: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on; and 0 up to `_ROUND`[0] half
-    sides off the middle, smoothly 1 from `_ROUND`[1] on. Ordinary tensors on the CPU, also when the first to ask is
-    in inference mode."""
+def _shares(height: int, width: int, dtype: torch.dtype, length: float, band: int) -> torch.Tensor:
+    """[height, width]: `_SHARE` at the border, smoothly 0 from `_DEPTH` pixels inside on. While sampling (length > 0)
+    also 1 from `_ROUND`[1] half sides off the middle on, and both as far as band `band` is known. An ordinary tensor
+    on the CPU, also when the first to ask is in inference mode."""
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         inside, off = [], []
         for size in (height, width):
@@ -128,9 +128,13 @@ def _shares(height: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, 
             off.append((pixel + 0.5) / size * 2 - 1)
         # The product leaves no crease along the diagonals of the corners.
         border = _SHARE * (1 - inside[0][:, None] * inside[1])
+        if length == 0:
+            return border
         begin, end = _ROUND
         distance = torch.hypot(off[0][:, None], off[1])
-        return border, smooth_step(((distance - begin) / (end - begin)).clamp(0, 1))
+        corners = smooth_step(((distance - begin) / (end - begin)).clamp(0, 1))
+        known = _known(length, band)
+        return 1 - (1 - known * border) * (1 - known * corners)
 
 
 @lru_cache(maxsize=128)
@@ -165,11 +169,8 @@ def _share_at_border(layers: Levels, pair: Pair, geometry: Geometry, length: flo
     for band in reversed(range(len(steps))):
         finer = reduced[band]
         correction, below = axes.expand_block(torch.stack([correction, reduced[band + 1]]), *steps[band])
-        shares, corners = _shares(*finer.shape[-2:], finer.dtype)
-        if length > 0:
-            known = _known(length, band)
-            shares = 1 - (1 - known * shares) * (1 - known * corners)
-        correction = torch.addcmul(correction, finer - below, shares.to(finer.device))
+        shares = _shares(*finer.shape[-2:], finer.dtype, length, band).to(finer.device)
+        correction = torch.addcmul(correction, finer - below, shares)
     layers[pair.inner] += pair.expand(correction)
     return correction
 
