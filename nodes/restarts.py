@@ -12,6 +12,12 @@ from .agreement import noise_to_signal
 
 # The part that is sampled again, as noise over signal: from where a scene's layout is open to where it is settled.
 _FROM, _TO = 19.0, 1.0
+_SEEDS_APART = 0x9E3779B9  # 2^32 over the golden ratio: torch's generator on a processor knows 32 bits of a seed
+
+
+def _seed_of(seed: int | None, number: int) -> int | None:
+    """The seed of pass `number`: far from that of the first, whose noise and its successor's are used up."""
+    return None if seed is None else (seed + number * _SEEDS_APART) % (1 << 64)
 
 
 class Restarts(comfy.samplers.Sampler):
@@ -48,7 +54,7 @@ class Restarts(comfy.samplers.Sampler):
         for number, part in enumerate(parts):
             if number:
                 # The noise that is there counts; what is missing is added, in the units of the level to start from.
-                fresh = self._draw(noise, (extra_args.get("seed") or 0) + number).to(noise)
+                fresh = self._draw(noise, _seed_of(extra_args.get("seed") or 0, number)).to(noise)
                 missing = (1 - (ratios[last] / ratios[first]) ** 2) ** 0.5
                 given = fresh * missing
                 if denoise_mask is not None:
@@ -56,8 +62,8 @@ class Restarts(comfy.samplers.Sampler):
                     given = torch.lerp(fresh, given, denoise_mask)
                     signal = torch.lerp(latent_image, signal, denoise_mask)
             report = callback and (lambda step, x0, x, _, done=done: callback(done + step, x0, x, total))
-            signal = self._sampler.sample(
-                model_wrap, part, dict(extra_args), report, given, signal, denoise_mask, disable_pbar
-            )
+            # A sampler that adds noise on the way makes it from the seed: with the same again, errors would add up.
+            own = extra_args | {"seed": _seed_of(extra_args.get("seed"), number)} if number else dict(extra_args)
+            signal = self._sampler.sample(model_wrap, part, own, report, given, signal, denoise_mask, disable_pbar)
             done += len(part) - 1
         return signal

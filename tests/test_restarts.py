@@ -33,14 +33,14 @@ class Knowing(comfy.samplers.CFGGuider):
         return torch.full_like(x, 0.3)
 
 
-def run(kind: str, restarts: int, mask=None, denoise: float = 1.0):
-    """(guider, steps reported) of 12 steps of euler."""
+def run(kind: str, restarts: int, mask=None, denoise: float = 1.0, name: str = "euler"):
+    """(guider, steps reported) of 12 steps."""
     model = tiny_models.toy(kind)
     guider, steps = Knowing(model), []
-    (sampler,) = ZoomSamplerSelect.execute("euler", LEVELS, restarts=restarts).args
+    (sampler,) = ZoomSamplerSelect.execute(name, LEVELS, restarts=restarts).args
     latent = torch.full((COUNT, 4, 32, 32), 0.3)
     noise = SharedNoise(5, LEVELS).generate_noise({"samples": latent})
-    sigmas = comfy.samplers.KSampler(model, 12, model.load_device, "euler", "simple", denoise).sigmas
+    sigmas = comfy.samplers.KSampler(model, 12, model.load_device, name, "simple", denoise).sigmas
     guider.sample(noise, latent, sampler, sigmas, mask, lambda step, x0, x, total: steps.append((step, total)), True, 3)
     return guider, steps
 
@@ -72,6 +72,15 @@ def test_the_middle_is_repeated_with_as_much_noise_as_its_level_says(zoom_stack_
     for i in upwards:
         old, new = noises[i - 1], noises[i]
         assert float((old * new).mean()) < 0.5
+
+
+@pytest.mark.parametrize("kind", ["flow", "eps"])
+@pytest.mark.parametrize("name", ["er_sde", "euler_ancestral", "dpmpp_2m_sde", "sa_solver"])
+def test_noise_added_on_the_way_is_new_in_every_pass(zoom_stack_pack, name, kind):
+    guider, _ = run(kind, 2, name=name)
+    for sigma, x in guider.seen:
+        signal = 1 - sigma if kind == "flow" else 1.0
+        assert float((x - 0.3 * signal).std()) == pytest.approx(sigma, rel=0.04), sigma
 
 
 def test_what_is_kept_has_the_noise_of_its_level_too(zoom_stack_pack):
