@@ -276,6 +276,13 @@ CHANGES = [
         ("scale = min(1.0, 1 / (view.width * across)", "scale = min(0.9, 1 / (view.width * across)"),
     ),
     *_changes(
+        "nodes/restarts.py",
+        "restarts",
+        ("_SEEDS_APART = 0x9E3779B9", "_SEEDS_APART = 1 << 32"),
+        ("(1 - (ratios[last] / ratios[first]) ** 2) ** 0.5", "1 - ratios[last] / ratios[first]"),
+        ("signal = torch.lerp(latent_image, signal, denoise_mask)", "pass"),
+    ),
+    *_changes(
         "nodes/devices.py",
         "devices joint_memory",
         # The room asked for on a GPU.
