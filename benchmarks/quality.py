@@ -25,12 +25,13 @@ from pathlib import Path
 from in_process import ROOT  # isort: skip  (makes ComfyUI importable)
 import torch
 from comfy.utils import set_progress_bar_enabled
+from comfy_extras.nodes_fresca import FreSca
 from comfy_extras.nodes_sdupscale import SD_4XUpscale_Conditioning
 from measure import border_step as sharpness_step
 from torch.nn.functional import avg_pool2d, interpolate
 from torchvision.utils import save_image
 from zoom_stack_pack.demo_model import load
-from zoom_stack_pack.demo_model.evaluate import CFG, GUIDED, SAMPLER, STEPS
+from zoom_stack_pack.demo_model.evaluate import CFG, CFG_ALONE, FRESCA, GUIDED, RESTARTS, SAMPLER, STEPS
 from zoom_stack_pack.demo_model.judge import Judge, Worlds, frechet, kept_out_worlds, octaves, worlds_for
 from zoom_stack_pack.demo_model.upscaler import shrink, trained
 from zoom_stack_pack.demo_model.world import draw
@@ -47,11 +48,17 @@ sys.path.append(str(ROOT))
 DEFAULT = "border (the default)"
 PAPER = {"blending": "multi-resolution"}
 WHOLE = {"cfg_start_percent": 0.0, "cfg_end_percent": 1.0}
+ALONE = {"blending": "none", "shared_noise": False}
+SINGLE = {"cfg": CFG_ALONE, "fresca": None, "restarts": 0}  # what a single picture wants
 OPTIONS = {
-    "levels on their own": {"blending": "none", "shared_noise": False},
+    "levels on their own": ALONE,
     "the paper's mean": PAPER,
     DEFAULT: {},
-    "border, one restart": {"restarts": 1},
+    "levels on their own, as single pictures": {**ALONE, **SINGLE},
+    "the paper's mean, as single pictures": {**PAPER, **SINGLE},
+    "border, no restart": {"restarts": 0},
+    "border, large shapes guided like small ones": {"fresca": None},
+    "border, as single pictures": SINGLE,
     "border, dpmpp_2m, 16 steps": {"sampler_name": "dpmpp_2m", "steps": 16},
     "border, cfg throughout": WHOLE,
     "the paper's mean, cfg throughout": {**PAPER, **WHOLE},
@@ -72,14 +79,20 @@ def run_sampler(positive: list, negative: list, samples: torch.Tensor, given: di
     return given["vae"].decode(latent["samples"])[..., :3].movedim(-1, 1), resolved.geometry
 
 
-def sample(demo, conds, seed: int, **changed) -> tuple[torch.Tensor, object]:
-    """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node."""
+def sample(demo, conds, seed: int, fresca: tuple | None = FRESCA, **changed) -> tuple[torch.Tensor, object]:
+    """(levels [N, 3, H, W] in 0..1, geometry) of the sampler node as text-to-zoom has it, but for what is changed.
+
+    fresca: inputs of core's node before it, or none for no such node.
+    """
     model, _, vae = demo
+    if fresca:
+        (model,) = FreSca.execute(model, *fresca).args
     positive, negative, levels = conds
     given = dict(
         model=model, levels=levels, seed=seed, steps=STEPS, cfg=CFG, sampler_name=SAMPLER, scheduler="simple",
         denoise=1.0, blending="border", shared_noise=True, update="joint", consistency="latent", consistency_every=1,
-        start_percent=0.0, end_percent=1.0, cfg_start_percent=GUIDED[0], cfg_end_percent=GUIDED[1], vae=vae,
+        start_percent=0.0, end_percent=1.0, cfg_start_percent=GUIDED[0], cfg_end_percent=GUIDED[1],
+        restarts=RESTARTS, vae=vae,
     )  # fmt: skip
     given.update(changed)
     return run_sampler(positive, negative, torch.zeros(1, 3, 64, 64), given)
@@ -321,7 +334,10 @@ def main() -> None:
     worlds, seeds = comparison.worlds, range(1000 + args.first, 1000 + args.first + args.worlds)
     texts = ["\n".join(worlds.captions[i * n : (i + 1) * n]) for i in range(args.worlds)]
     conds = [ZoomPromptList.execute(demo[1], text, "", args.zoom, "", "").args for text in texts]
-    print(f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {STEPS} steps of {SAMPLER}, cfg {CFG:g}\n")
+    print(
+        f"{args.worlds} stacks of {n} levels, zoom {args.zoom:g}, {STEPS} steps of {SAMPLER}, cfg {CFG:g}, "
+        f"FreSca {FRESCA}, {RESTARTS} restart(s)\n"
+    )
     print("| option | kinds % | FD | oct 1 % | oct 2 % | oct 3 % | seam | coarse | washed | misfit, /255 |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     geometry = conds[0][2].resolve(64, 64)

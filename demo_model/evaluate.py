@@ -71,7 +71,8 @@ STACKS = (
     ),
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
-CFG, SAMPLER, STEPS, GUIDED = 2.75, "er_sde", 24, (0.26, 0.95)  # the templates'; the part of the sampling with guidance
+# text-to-zoom's. GUIDED: the part of the sampling with guidance. FRESCA: of large shapes, of small ones, and between.
+CFG, SAMPLER, STEPS, GUIDED, RESTARTS, FRESCA = 3.0, "er_sde", 24, (0.26, 0.95), 1, (0.4, 1.0, 3)
 CFG_ALONE = 1.5  # of single pictures, which lose no detail to each other
 
 
@@ -202,7 +203,7 @@ def sample_stack(net: Net, tokens: torch.Tensor, zoom: float, steps: int, cfg: f
     """Levels [N, 3, 64, 64] in 0..1 of one place, sampled jointly; tokens [N, T], outermost first.
 
     Nearly as the demo's workflow does it: levels agree at every step, are guided in the same part of the sampling, and
-    the finished pictures are fused.
+    the finished pictures are fused. Without restart and FreSca.
     """
     from zoom_core import ZoomLevels, consolidate, render_image, render_noise
     from zoom_core.blending import correlation_length

@@ -81,6 +81,10 @@ def test_the_evaluation_takes_the_template_s_settings(zoom_stack_pack):
     (given,) = (node["inputs"] for node in graph.values() if node["_meta"].get("title") == "Multi-Scale Joint KSampler")
     assert (given["cfg"], given["sampler_name"], given["steps"]) == (evaluate.CFG, evaluate.SAMPLER, evaluate.STEPS)
     assert (given["cfg_start_percent"], given["cfg_end_percent"]) == evaluate.GUIDED
+    assert given["restarts"] == evaluate.RESTARTS
+    fresca = graph[given["model"][0]]
+    assert fresca["class_type"] == "FreSca"
+    assert tuple(fresca["inputs"][name] for name in ("scale_low", "scale_high", "freq_cutoff")) == evaluate.FRESCA
 
 
 def test_stock_nodes_make_pictures_of_64_pixels(stock, loaded):
