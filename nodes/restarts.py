@@ -15,11 +15,6 @@ _FROM, _TO = 19.0, 1.0
 _SEEDS_APART = 0x9E3779B9  # 2^32 over the golden ratio: torch's generator on a processor knows 32 bits of a seed
 
 
-def _seed_of(seed: int | None, number: int) -> int | None:
-    """The seed of pass `number`: far from that of the first, whose noise and its successor's are used up."""
-    return None if seed is None else (seed + number * _SEEDS_APART) % (1 << 64)
-
-
 class Restarts(comfy.samplers.Sampler):
     """Another sampler, whose middle part is gone through again, `count` times (Restart sampling, Xu et al. 2023).
 
@@ -52,9 +47,12 @@ class Restarts(comfy.samplers.Sampler):
         parts = [sigmas[: last + 1], *parts, sigmas[first:]] if count else [sigmas]
         total, done, given, signal = sum(len(part) - 1 for part in parts), 0, noise, latent_image
         for number, part in enumerate(parts):
+            own = dict(extra_args)
             if number:
+                # A sampler that adds noise on the way makes it from the seed: with the same again, errors would add up.
+                own["seed"] = ((own.get("seed") or 0) + number * _SEEDS_APART) % (1 << 64)
                 # The noise that is there counts; what is missing is added, in the units of the level to start from.
-                fresh = self._draw(noise, _seed_of(extra_args.get("seed") or 0, number)).to(noise)
+                fresh = self._draw(noise, own["seed"]).to(noise)
                 missing = (1 - (ratios[last] / ratios[first]) ** 2) ** 0.5
                 given = fresh * missing
                 if denoise_mask is not None:
@@ -62,8 +60,6 @@ class Restarts(comfy.samplers.Sampler):
                     given = torch.lerp(fresh, given, denoise_mask)
                     signal = torch.lerp(latent_image, signal, denoise_mask)
             report = callback and (lambda step, x0, x, _, done=done: callback(done + step, x0, x, total))
-            # A sampler that adds noise on the way makes it from the seed: with the same again, errors would add up.
-            own = extra_args | {"seed": _seed_of(extra_args.get("seed"), number)} if number else dict(extra_args)
             signal = self._sampler.sample(model_wrap, part, own, report, given, signal, denoise_mask, disable_pbar)
             done += len(part) - 1
         return signal
