@@ -46,7 +46,7 @@ def test_the_documentation_s_lists_are_right(tmp_path, heading, name):
         if node["_meta"].get("title") in ("Multi-Scale Joint KSampler", "Finish at 256 x 256")
     ]
     found = [(inputs["steps"], inputs["cfg"], inputs["seed"]) for inputs in samplers]
-    assert found == ([(20, 2.75, 7), (8, 1, 7)] if name == "jobs.csv" else [(24, 4.5, 8), (8, 1, 8)])
+    assert found == ([(20, 3, 7), (8, 1, 7)] if name == "jobs.csv" else [(24, 4.5, 8), (8, 1, 8)])
 
 
 def test_a_folder_of_prompts_is_a_job_a_file(folder):
