@@ -18,6 +18,8 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "zoom_stack_pack"
+# ComfyUI's base folder until this process ends.
+FOLDER = tempfile.TemporaryDirectory(prefix="zoom-stack-bench-", ignore_cleanup_errors=True)
 
 
 def _comfyui() -> Path:
@@ -33,7 +35,7 @@ def _load() -> ModuleType:
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
-    args.base_directory = tempfile.mkdtemp(prefix="zoom-stack-bench-")
+    args.base_directory = FOLDER.name
     spec = importlib.util.spec_from_file_location(NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     module = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = module
