@@ -242,9 +242,9 @@ def test_the_second_stage_finishes_what_the_first_painted(run):
     )
     assert small.shape == (12, 3, 64, 64) and large.shape == (12, 3, 256, 256)
     seen = downscale(large, 64, 64)
-    own, other = ((seen - levels).abs().mean((1, 2, 3)) for levels in (small, small.roll(1, 0)))
-    # A galaxy and the cluster around it are dark alike.
-    assert float(own.max()) < 0.1 and bool((own < 0.8 * other).all()) and float(own.mean()) < 0.35 * float(other.mean())
+    own, other = ((seen - levels).abs().mean((1, 2, 3)) for levels in (small, small.roll(2, 0)))
+    # Not beside the next one: a galaxy and the cluster around it are dark alike.
+    assert float(own.max()) < 0.1 and bool((own < 0.6 * other).all())
     plain = torch.nn.functional.interpolate(small, scale_factor=4, mode="bicubic")
     assert octaves(large, 1)[0] > 4 * octaves(plain, 1)[0]
 
