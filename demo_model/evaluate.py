@@ -71,8 +71,10 @@ STACKS = (
     ),
 )
 STACK_START = (0, 2, 4, 5, 6)  # the kind of each stack's first level
-# text-to-zoom's. GUIDED: the part of the sampling with guidance. FRESCA: of large shapes, of small ones, and between.
-CFG, SAMPLER, STEPS, GUIDED, RESTARTS, FRESCA = 3.0, "er_sde", 24, (0.26, 0.95), 1, (0.4, 1.0, 3)
+# text-to-zoom's settings.
+CFG, SAMPLER, STEPS, RESTARTS = 3.0, "er_sde", 24, 1
+GUIDED = 0.26, 0.95  # the part of the sampling with guidance
+FRESCA = 0.4, 1.0, 3  # how much guidance counts for large shapes and for small ones, and the waves a frame between them
 CFG_ALONE = 1.5  # of single pictures, which lose no detail to each other
 
 
@@ -255,7 +257,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="samples a kind")
     parser.add_argument("--sets", type=int, default=3, help="sets of 8 kept-out worlds of 6 levels")
     parser.add_argument("--seeds", type=int, default=3, help="stacks a prompt list")
-    parser.add_argument("--cfg", type=float, default=CFG, help="the templates'")
+    parser.add_argument("--cfg", type=float, default=CFG, help="text-to-zoom's")
     parser.add_argument("--cfg-alone", type=float, default=CFG_ALONE, help="of single pictures for drawn worlds")
     parser.add_argument("--zoom", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=16, help="Euler steps")
